@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The accelerator: Accelerate's `Accelerator`, whose methods are accel_method(accelerator, …).
+ *
+ * "Collective" calls must be made by all ranks in the same order; see comm.h for what
+ * happens when they are not. One accelerator is used by one thread at a time, except
+ * accel_log(), which any thread may call. */
+#ifndef ACCEL_ACCELERATOR_H
+#define ACCEL_ACCELERATOR_H
+
+#include <accel/comm.h>
+#include <accel/data.h>
+#include <accel/dict.h>
+#include <accel/model.h>
+#include <accel/optimizer.h>
+#include <accel/options.h>
+#include <accel/track.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct accel_accelerator accel_t;
+
+typedef enum accel_gradients {
+    ACCEL_GRADIENTS_LOCAL = 0,   /* default: a rank's own until the optimizer's step */
+    ACCEL_GRADIENTS_AVERAGED = 1 /* averaged over the ranks inside accel_backward() */
+} accel_gradients_t;
+
+typedef struct accel_options {
+    size_t struct_size;
+    const char *log_with;    /* trackers: "wandb", or several: "wandb,jsonl"; NULL: none */
+    const char *project_dir; /* where the program's files go */
+    const char *logging_dir; /* of trackers that need one; NULL: project_dir */
+    const char *mixed_precision;          /* "no"; NULL: ACCELERATE_MIXED_PRECISION, else "no" */
+    int32_t gradient_accumulation_steps;  /* 0: ACCELERATE_GRADIENT_ACCUMULATION_STEPS, else 1 */
+    accel_gradients_t gradients;
+    accel_tristate_t split_batches; /* default of the loaders; default: off */
+    accel_tristate_t even_batches;  /* default of the loaders; default: on */
+    const char *journal;            /* of trackers: "async" or "sync"; NULL: ACCEL_JOURNAL, else "async" */
+
+    /* Where the ranks come from, as in accel_comm_options_t; zeros: the environment. */
+    int32_t num_processes, process_index;
+    const char *job_id;
+    accel_thread_ranks_t *threads;
+    uint32_t join_timeout_ms, timeout_ms;
+} accel_options_t;
+
+ACCEL__OPTIONS_INIT(accel_options)
+#define ACCEL_OPTIONS(...) ACCEL__OPTIONS(accel_options_t, __VA_ARGS__)
+
+/* Join the world. Collective. On failure *accelerator is NULL. Several accelerators of one
+ * process are separate worlds; create them in the same order on every rank. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_create(const accel_options_t *options,
+                                                      accel_t **accelerator);
+
+/* Unprepare what is still prepared, end trackers that still run (without waiting for other
+ * ranks), leave. Destroy models, optimizers, loaders and schedulers before or after. */
+ACCEL_API void accel_destroy(accel_t *accelerator);
+
+/* ---- who am I ---- */
+
+ACCEL_API int32_t accel_num_processes(const accel_t *accelerator);
+ACCEL_API int32_t accel_process_index(const accel_t *accelerator);
+ACCEL_API int32_t accel_local_process_index(const accel_t *accelerator);
+ACCEL_API accel_device_t accel_device(const accel_t *accelerator);
+ACCEL_API bool accel_is_main_process(const accel_t *accelerator);
+ACCEL_API bool accel_is_local_main_process(const accel_t *accelerator);
+ACCEL_API bool accel_is_last_process(const accel_t *accelerator);
+ACCEL_API bool accel_is_process(const accel_t *accelerator, int32_t process_index);
+ACCEL_API bool accel_is_local_process(const accel_t *accelerator, int32_t local_process_index);
+
+#define ACCEL__IF(condition) if (!(condition)) ((void)0); else
+
+/* ACCEL_ON_MAIN_PROCESS(accelerator) { ... }: the block runs there only. */
+#define ACCEL_ON_MAIN_PROCESS(accelerator) ACCEL__IF(accel_is_main_process(accelerator))
+#define ACCEL_ON_LOCAL_MAIN_PROCESS(accelerator) ACCEL__IF(accel_is_local_main_process(accelerator))
+#define ACCEL_ON_LAST_PROCESS(accelerator) ACCEL__IF(accel_is_last_process(accelerator))
+#define ACCEL_ON_PROCESS(accelerator, process_index) \
+    ACCEL__IF(accel_is_process(accelerator, process_index))
+#define ACCEL_ON_LOCAL_PROCESS(accelerator, local_process_index) \
+    ACCEL__IF(accel_is_local_process(accelerator, local_process_index))
+
+/* Print to stdout once per machine: on the local main process. */
+ACCEL_API void accel_print(const accel_t *accelerator, const char *format, ...) ACCEL_PRINTF(2, 3);
+
+/* ---- waiting for each other: collective ---- */
+
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wait_for_everyone(accel_t *accelerator);
+
+/* The part between _begin and _end runs first on the main process, then on the others. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_main_process_first_begin(accel_t *accelerator);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_main_process_first_end(accel_t *accelerator);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_local_main_process_first_begin(accel_t *accelerator);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_local_main_process_first_end(accel_t *accelerator);
+
+/* ---- prepare ---- */
+
+/* Hand over what takes part; NULLs are skipped. Collective. Models first, in one go:
+ *   model      checked to be the same on all ranks, moved into the arena, rank 0's values
+ *              broadcast
+ *   optimizer  steps on all ranks together; its model must be prepared, or be `model`
+ *   loader     serves this rank's shard
+ *   scheduler  steps with its optimizer
+ * An object is prepared once; again is an error. All stay the caller's. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_prepare(accel_t *accelerator, accel_model_t *model,
+                                                       accel_optimizer_t *optimizer,
+                                                       accel_loader_t *loader,
+                                                       accel_scheduler_t *scheduler);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_prepare_model(accel_t *accelerator,
+                                                             accel_model_t *model);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_prepare_optimizer(accel_t *accelerator,
+                                                                 accel_optimizer_t *optimizer);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_prepare_loader(accel_t *accelerator,
+                                                              accel_loader_t *loader);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_prepare_scheduler(accel_t *accelerator,
+                                                                 accel_scheduler_t *scheduler);
+
+/* Copy the values back into the owner's blocks and restore the owner's pointers. Collective. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_unprepare_model(accel_t *accelerator,
+                                                               accel_model_t *model);
+
+/* ---- the training step ---- */
+
+/* Run the model's backward with accel_gradient_scale(); at a sync step the gradients then
+ * count as complete. A model without a backward callback: call it after your own. With
+ * ACCEL_GRADIENTS_AVERAGED it is collective at sync steps, else local. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_backward(accel_t *accelerator, accel_model_t *model);
+
+/* What a backward of the program's own multiplies its gradients by: 1 / the accumulation
+ * steps. (The average over the ranks is taken by the library.) */
+ACCEL_API double accel_gradient_scale(const accel_t *accelerator);
+
+/* with accelerator.accumulate(model): call it at the top of each batch. The step is a sync
+ * step every gradient_accumulation_steps batches, and at the end of the loader under way. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_accumulate(accel_t *accelerator,
+                                                          accel_model_t *model);
+
+/* Between these, backward accumulates and nothing is reduced or stepped. They nest. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_no_sync_begin(accel_t *accelerator,
+                                                             accel_model_t *model);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_no_sync_end(accel_t *accelerator,
+                                                           accel_model_t *model);
+
+/* accelerator.sync_gradients: is this a sync step? True outside accumulation. */
+ACCEL_API bool accel_is_sync_step(const accel_t *accelerator);
+
+/* Make every rank's gradients the average over the ranks, now. Collective; once a step, a
+ * second call does nothing. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_sync_gradients(accel_t *accelerator,
+                                                              accel_model_t *model);
+
+/* clip_grad_norm_: scale the averaged gradients so that their global 2-norm is at most
+ * max_norm; *norm (may be NULL) is the norm before, equal on all ranks. The coefficient is
+ * min(1, max_norm / (norm + 1e-6)), as in torch, and is applied in the step. Collective;
+ * does nothing off a sync step (*norm = 0). */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_clip_grad_norm(accel_t *accelerator,
+                                                              accel_model_t *model,
+                                                              double max_norm, double *norm);
+
+/* Make every rank's buffers those of rank 0. Collective. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_sync_buffers(accel_t *accelerator,
+                                                            accel_model_t *model);
+
+/* ---- tensors of all ranks: collective ---- */
+
+/* Concatenate along dimension 0 in rank order; a 0-d tensor counts as one row. Ranks may
+ * have different numbers of rows; all else must be equal. *gathered is the caller's
+ * (accel_tensor_destroy), on every rank. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_gather(accel_t *accelerator,
+                                                      const accel_tensor_t *tensor,
+                                                      accel_tensor_t **gathered);
+
+/* accel_gather, and at the last step of the prepared loader under way the rows that only
+ * completed the batches are left out: every sample counts once. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_gather_for_metrics(accel_t *accelerator,
+                                                                  const accel_tensor_t *tensor,
+                                                                  accel_tensor_t **gathered);
+
+/* Combine in place; every rank gets the result. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_reduce(accel_t *accelerator, accel_tensor_t *tensor,
+                                                      accel_reduction_t reduction);
+
+/* Every rank's tensor becomes that of from_process, in place. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_broadcast(accel_t *accelerator,
+                                                         accel_tensor_t *tensor,
+                                                         int32_t from_process);
+
+/* A copy whose extent `dim` (negative: from the end) is the largest of all ranks', filled
+ * with pad_index at the end, or at the start with pad_first. A `dim` the tensor does not
+ * have: an unchanged copy, as upstream. *padded is the caller's. */
+ACCEL_API ACCEL_NODISCARD accel_status_t
+accel_pad_across_processes(accel_t *accelerator, const accel_tensor_t *tensor, int32_t dim,
+                           double pad_index, bool pad_first, accel_tensor_t **padded);
+
+/* This rank's part of `length` inputs; see accel_split(). Local. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_split_between_processes(const accel_t *accelerator,
+                                                                       int64_t length,
+                                                                       bool apply_padding,
+                                                                       accel_split_t *split);
+
+/* ---- tracking ---- */
+
+/* Start the trackers of log_with. Collective in effect: a failure on the main process fails
+ * on every rank. `init_kwargs` has a dictionary for each tracker's name. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_init_trackers(accel_t *accelerator,
+                                                             const char *project_name,
+                                                             const accel_item_t *config,
+                                                             const accel_item_t *init_kwargs);
+
+/* Log a row to every tracker; a no-op where none runs. step: ACCEL_NO_STEP if there is none. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_log(accel_t *accelerator, const accel_item_t *values,
+                                                   int64_t step);
+
+/* The tracker of that name, on every rank; NULL, with accel_last_error(), if log_with does
+ * not name it or accel_init_trackers() was not called. Valid until accel_end_training(). */
+ACCEL_API accel_tracker_t *accel_get_tracker(accel_t *accelerator, const char *name);
+
+/* Finish every tracker. Collective: the ranks wait for the main process. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_end_training(accel_t *accelerator);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

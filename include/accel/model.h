@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model: named parameters, and the gradients that go with them.
+ *
+ * What is registered is the address of the owner's pointer (`&net.weight`, a `float **`).
+ * At accel_prepare() the values move into flat buffers of the library, the arena, which
+ * on one host lies in memory shared by all ranks, and the owner's pointers are re-pointed
+ * there. Addresses never change after that. The owner's old blocks stay the owner's: keep
+ * them (or free them) yourself. accel_model_destroy() and accel_unprepare_model() copy the
+ * values back into those old blocks and restore the owner's pointers, so that the owner's
+ * own free() is right again.
+ *
+ * Rules while a model is prepared:
+ *   - Trainable and frozen parameters are ONE copy for all ranks of the host. Read them
+ *     freely; write them only through an optimizer, or between accel_params_begin() and
+ *     accel_params_end().
+ *   - Gradients and buffers are this rank's own.
+ *   - One thread at a time.
+ *
+ * A model with `fixed_memory` leaves the owner's pointers and blocks where they are;
+ * values are copied in and out at each optimizer step, which is slower and otherwise the
+ * same. */
+#ifndef ACCEL_MODEL_H
+#define ACCEL_MODEL_H
+
+#include <accel/options.h>
+#include <accel/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct accel_model accel_model_t;
+
+/* Add scale × dLoss/dparameter to every gradient, for the batch last forwarded. Called by
+ * accel_backward() on the calling thread. An error is passed on to all ranks. */
+typedef accel_status_t (*accel_backward_fn)(void *context, double scale);
+
+typedef struct accel_model_options {
+    size_t struct_size;
+    accel_backward_fn backward; /* NULL: the program computes gradients before accel_backward() */
+    void *context;              /* for `backward` */
+    bool fixed_memory;          /* do not re-point the owner's pointers; copy instead */
+    bool overwrites_gradients;  /* the first backward of a step sets gradients instead of adding:
+                                   zero_grad then costs nothing */
+} accel_model_options_t;
+
+ACCEL__OPTIONS_INIT(accel_model_options)
+#define ACCEL_MODEL_OPTIONS(...) ACCEL__OPTIONS(accel_model_options_t, __VA_ARGS__)
+
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_create(const accel_model_options_t *options,
+                                                            accel_model_t **model);
+
+/* NULL is fine. A prepared model is unprepared first. */
+ACCEL_API void accel_model_destroy(accel_model_t *model);
+
+/* Register a trainable parameter. `parameter` and `gradient` are the addresses of the
+ * owner's pointers to compact row-major CPU arrays of `shape`; both must point to valid
+ * memory now. dtype F32 or F64. The name is copied, must be unique and not empty.
+ * Parameters are numbered 0, 1, ... in the order of registration, all kinds together. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add(accel_model_t *model, const char *name,
+                                                         accel_dtype_t dtype, int32_t ndim,
+                                                         const int64_t *shape, void *parameter,
+                                                         void *gradient);
+
+/* A parameter that is not trained: shared by the ranks; no gradient, state or decay. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add_frozen(accel_model_t *model,
+                                                                const char *name,
+                                                                accel_dtype_t dtype, int32_t ndim,
+                                                                const int64_t *shape,
+                                                                void *parameter);
+
+/* Running statistics and the like: this rank's own, never shared, and never moved. Rank 0's
+ * values are broadcast at prepare; later with accel_sync_buffers(). Any dtype. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add_buffer(accel_model_t *model,
+                                                                const char *name,
+                                                                accel_dtype_t dtype, int32_t ndim,
+                                                                const int64_t *shape,
+                                                                void *buffer);
+
+typedef enum accel_parameter_kind {
+    ACCEL_TRAINABLE = 0,
+    ACCEL_FROZEN = 1,
+    ACCEL_BUFFER = 2
+} accel_parameter_kind_t;
+
+/* What was registered: `value` and `gradient` (NULL but for trainable ones) are where they
+ * are now. Pointers are valid until the model is prepared, unprepared or destroyed. */
+typedef struct accel_parameter {
+    const char *name;
+    accel_parameter_kind_t kind;
+    accel_dtype_t dtype;
+    int32_t ndim;
+    const int64_t *shape;
+    void *value;
+    void *gradient;
+} accel_parameter_t;
+
+/* Number of registered parameters of all kinds. */
+ACCEL_API int64_t accel_model_num_parameters(const accel_model_t *model);
+
+/* Number of trainable elements: the "16.8 M parameters" of a model. */
+ACCEL_API int64_t accel_model_num_trainable(const accel_model_t *model);
+
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_parameter(const accel_model_t *model,
+                                                               int64_t index,
+                                                               accel_parameter_t *parameter);
+
+/* The gradient of parameter `index` is complete for this backward. For a program that runs
+ * its own backward and wants reduction to begin early; call it once a parameter at a step.
+ * When the last trainable one is ready the model is as after accel_backward(). Off a sync
+ * step it does nothing. Local. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_grad_ready(accel_model_t *model, int64_t index);
+
+/* Write parameters of a prepared model by hand. _begin waits for all ranks; then rank 0,
+ * and only rank 0, writes; _end makes the new values visible to all. Both collective. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_params_begin(accel_model_t *model);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_params_end(accel_model_t *model);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every room may use: errors, log, memory, text, files, environment, time, numbers.
+ * Nothing here knows of ranks. */
+#ifndef ACCEL_BASE_BASE_H
+#define ACCEL_BASE_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <accel/dict.h>
+#include <accel/log.h>
+#include <accel/status.h>
+#include <accel/types.h>
+
+/* ---- errors (error.c) ---- */
+
+/* The one way to make an error: leave a line for accel_last_error() and return `status`.
+ * The text may quote accel_last_error() itself. */
+accel_status_t accel__fail(accel_status_t status, const char *format, ...) ACCEL_PRINTF(2, 3);
+
+/* "out of memory: WHAT (N bytes)" */
+accel_status_t accel__fail_memory(const char *what, size_t size);
+
+/* "WHAT: strerror" from errno. */
+accel_status_t accel__fail_errno(accel_status_t status, const char *format, ...) ACCEL_PRINTF(2, 3);
+
+/* Where the caller's program stands ("train.c:42"), or "" if it did not say. */
+void accel__call_site(char *text, size_t size);
+
+/* ---- log (log.c) ---- */
+
+void accel__log(accel_log_level_t level, const char *format, ...) ACCEL_PRINTF(2, 3);
+void accel__vlog(accel_log_level_t level, const char *format, va_list arguments);
+
+/* ---- memory ---- */
+
+/* *size = a * b; false if that overflows. */
+bool accel__mul_size(size_t a, size_t b, size_t *size);
+
+/* Copy of a string, or NULL if `text` is NULL or memory ran out. */
+char *accel__strdup(const char *text);
+
+/* ---- growable text (text.c) ---- */
+
+/* Always NUL-terminated once something was appended. Start from {0}. After a failed
+ * allocation `failed` is set and further appends do nothing: check once, at the end. */
+typedef struct accel__text {
+    char *data;
+    size_t length, capacity;
+    bool failed;
+} accel__text_t;
+
+void accel__text_append(accel__text_t *text, const char *data, size_t length);
+void accel__text_appendf(accel__text_t *text, const char *format, ...) ACCEL_PRINTF(2, 3);
+void accel__text_free(accel__text_t *text);
+
+/* ---- files (io.c) ---- */
+
+/* Write or read all of `size`, through EINTR and short counts. `path` is for the message. */
+accel_status_t accel__write_full(int fd, const void *data, size_t size, const char *path);
+accel_status_t accel__read_full(int fd, void *data, size_t size, const char *path);
+
+/* Make a directory and its parents; existing ones are fine. */
+accel_status_t accel__make_dirs(const char *path);
+
+/* ---- environment (env.c): the only getenv ---- */
+
+/* The value, or NULL if unset or empty. */
+const char *accel__env(const char *name);
+
+/* Parse a whole number in min..max. *set tells whether the variable was there; an unset
+ * one leaves *value alone. Anything that is not entirely such a number is an error that
+ * quotes it. */
+accel_status_t accel__env_int(const char *name, int64_t min, int64_t max, int64_t *value, bool *set);
+
+/* y/yes/t/true/on/1 and n/no/f/false/off/0 in any case; else an error. */
+accel_status_t accel__env_bool(const char *name, bool *value, bool *set);
+
+/* The same number parser, for text from elsewhere; `what` is for the message. */
+accel_status_t accel__parse_int(const char *text, const char *what, int64_t min, int64_t max,
+                                int64_t *value);
+
+/* ---- options (options.c) ---- */
+
+/* Copy a caller's option struct, of any version, over `destination`, already zeroed. NULL
+ * is all defaults; unknown non-zero tail bytes are ACCEL_ERR_UNSUPPORTED. `what` is for
+ * the message. */
+accel_status_t accel__options_read(void *destination, size_t size, const void *source,
+                                   const char *what);
+
+/* ACCEL_DEFAULT becomes `fallback`; a value that is no tri-state is an error naming `what`. */
+accel_status_t accel__tristate(accel_tristate_t value, bool fallback, const char *what, bool *out);
+
+/* ---- time (clock.c) ---- */
+
+uint64_t accel__clock_ns(void);  /* monotonic */
+double accel__clock_unix(void);  /* seconds since the epoch */
+
+/* ---- random numbers (rng.c) ---- */
+
+/* mt19937 */
+typedef struct accel__mt19937 {
+    uint32_t state[624];
+    uint32_t next;
+} accel__mt19937_t;
+
+void accel__mt19937_seed(accel__mt19937_t *rng, uint32_t seed);
+uint32_t accel__mt19937_next(accel__mt19937_t *rng);
+
+/* Bytes from the system's secure source. */
+accel_status_t accel__random_bytes(void *data, size_t size);
+
+/* ---- small floats (half.c): round to nearest even ---- */
+
+float accel__f16_to_f32(uint16_t half);
+uint16_t accel__f32_to_f16(float value);
+float accel__bf16_to_f32(uint16_t half);
+uint16_t accel__f32_to_bf16(float value);
+
+/* ---- tensors (tensor.c) ---- */
+
+/* A compact tensor that accel_tensor_destroy() frees; data uninitialised. */
+accel_status_t accel__tensor_create(accel_dtype_t dtype, int32_t ndim, const int64_t *shape,
+                                    accel_tensor_t **tensor);
+
+/* Is this a view the library can work on: CPU, known dtype, valid shape, compact? `what` is
+ * for the message. */
+accel_status_t accel__tensor_check(const accel_tensor_t *tensor, const char *what);
+
+/* First byte of the elements. */
+void *accel__tensor_data(const accel_tensor_t *tensor);
+
+/* ---- dictionaries (dict.c) ---- */
+
+/* Keys present and not NULL, strings UTF-8, types known, at most 8 levels; on an error the text
+ * names the key. NULL is fine. */
+accel_status_t accel__dict_check(const accel_item_t *dict, const char *what);
+
+/* The item of that key, or NULL. */
+const accel_item_t *accel__dict_find(const accel_item_t *dict, const char *key);
+
+/* A deep copy in one block, to free(). NULL gives an empty one. */
+accel_status_t accel__dict_copy(const accel_item_t *dict, accel_item_t **copy);
+
+/* Bytes accel__dict_pack() needs; and the copy into a caller's block, aligned to 16. */
+size_t accel__dict_packed_size(const accel_item_t *dict);
+accel_item_t *accel__dict_pack(const accel_item_t *dict, void *block);
+
+/* Of `count` names the one nearest to `name` by edit distance, or NULL if none is near. */
+const char *accel__nearest(const char *name, const char *const *names, size_t count);
+
+#endif

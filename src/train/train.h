@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the façade may ask of the training room, and what its files share. */
+#ifndef ACCEL_TRAIN_TRAIN_H
+#define ACCEL_TRAIN_TRAIN_H
+
+#include <accel/accelerator.h>
+#include <accel/model.h>
+#include <accel/optimizer.h>
+
+#include "comm/comm.h"
+
+/* Accelerate's GradientState: one per accelerator, borrowed by everything prepared. */
+typedef struct accel__gradient_state {
+    accel_comm_t *comm;
+    accel_gradients_t gradients;
+    int32_t num_steps;    /* gradient accumulation steps, >= 1 */
+    int64_t step;         /* batches since the last sync by the loader's end */
+    bool sync_step;       /* what accumulate decided; true at first */
+    int32_t no_sync_depth;
+} accel__gradient_state_t;
+
+/* Is this a sync step, with no_sync counted in? */
+bool accel__is_sync_step(const accel__gradient_state_t *state);
+
+/* At the top of a batch: upstream's _do_sync. At the last batch of the loader under way
+ * step = 0 and sync; otherwise step += 1 and sync every num_steps. */
+void accel__accumulate(accel__gradient_state_t *state, bool end_of_dataloader);
+
+/* What backward multiplies by. */
+double accel__gradient_scale(const accel__gradient_state_t *state);
+
+/* Collective: checked to be alike on all ranks (names, kinds, dtypes, shapes; a difference is
+ * ACCEL_ERR_MISMATCH and names the first parameter that differs, what each rank has, and the
+ * rank), moved into the arena, rank 0's values broadcast. On an error nothing has changed. */
+accel_status_t accel__model_prepare(accel_model_t *model, accel__gradient_state_t *state);
+bool accel__model_is_prepared(const accel_model_t *model);
+
+/* Local: values back to the owner's blocks, the owner's pointers restored. The caller sees to
+ * it that no rank is still in a step. An unprepared model: nothing. */
+void accel__model_unprepare(accel_model_t *model);
+
+accel_status_t accel__model_backward(accel_model_t *model);
+accel_status_t accel__model_sync_gradients(accel_model_t *model);
+accel_status_t accel__model_clip_grad_norm(accel_model_t *model, double max_norm, double *norm);
+accel_status_t accel__model_sync_buffers(accel_model_t *model);
+
+accel_status_t accel__optimizer_prepare(accel_optimizer_t *optimizer,
+                                        accel__gradient_state_t *state);
+accel_status_t accel__scheduler_prepare(accel_scheduler_t *scheduler,
+                                        accel__gradient_state_t *state);
+
+/* When the accelerator goes first: forget `state`. Safe on what was never prepared. */
+void accel__optimizer_unprepare(accel_optimizer_t *optimizer);
+void accel__scheduler_unprepare(accel_scheduler_t *scheduler);
+
+#endif
