@@ -152,4 +152,20 @@ accel_item_t *accel__dict_pack(const accel_item_t *dict, void *block);
 /* Of `count` names the one nearest to `name` by edit distance, or NULL if none is near. */
 const char *accel__nearest(const char *name, const char *const *names, size_t count);
 
+/* ---- lists of things that are let go together (link.c) ---- */
+
+/* A place in a ring. The ring's head is a link too, whose `object` is unused. What is
+ * destroyed takes itself out; what outlives the ring's owner is released by it. */
+typedef struct accel__link {
+    struct accel__link *previous, *next; /* NULL: in no ring */
+    void (*release)(void *object);       /* must take the link out */
+    void *object;
+} accel__link_t;
+
+void accel__link_init(accel__link_t *head);
+void accel__link_insert(accel__link_t *head, accel__link_t *link, void (*release)(void *),
+                        void *object);
+void accel__link_remove(accel__link_t *link); /* one in no ring is fine */
+void accel__link_release_all(accel__link_t *head);
+
 #endif

@@ -18,11 +18,11 @@ typedef struct accel__loader_world {
     int64_t process_index, num_processes;
     bool split_batches, even_batches; /* where the loader's own options say default */
     accel__active_loaders_t *active;  /* borrowed */
+    accel__link_t *prepared;          /* the ring the loader links itself into */
 } accel__loader_world_t;
 
 /* Shard the loader. ACCEL_ERR_STATE if it is prepared already or in an epoch. Local. */
 accel_status_t accel__loader_prepare(accel_loader_t *loader, const accel__loader_world_t *world);
-void accel__loader_unprepare(accel_loader_t *loader);
 
 /* Of the innermost loader under way: is the batch last handed out the epoch's last? False
  * when there is none. */

@@ -17,6 +17,7 @@ typedef struct accel__gradient_state {
     int64_t step;         /* batches since the last sync by the loader's end */
     bool sync_step;       /* what accumulate decided; true at first */
     int32_t no_sync_depth;
+    accel__link_t prepared; /* models, optimizers, schedulers: each links itself at prepare */
 } accel__gradient_state_t;
 
 /* Is this a sync step, with no_sync counted in? */
@@ -44,13 +45,11 @@ accel_status_t accel__model_sync_gradients(accel_model_t *model);
 accel_status_t accel__model_clip_grad_norm(accel_model_t *model, double max_norm, double *norm);
 accel_status_t accel__model_sync_buffers(accel_model_t *model);
 
+/* These link themselves into state->prepared, with a release that forgets `state`; _destroy
+ * takes the link out. An object that is prepared already is ACCEL_ERR_STATE. */
 accel_status_t accel__optimizer_prepare(accel_optimizer_t *optimizer,
                                         accel__gradient_state_t *state);
 accel_status_t accel__scheduler_prepare(accel_scheduler_t *scheduler,
                                         accel__gradient_state_t *state);
-
-/* When the accelerator goes first: forget `state`. Safe on what was never prepared. */
-void accel__optimizer_unprepare(accel_optimizer_t *optimizer);
-void accel__scheduler_unprepare(accel_scheduler_t *scheduler);
 
 #endif
