@@ -1,1 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
+# What is installed, and how others find it. Everything finds everything else by relative paths,
+# so that an installed tree may be moved.
+include(CMakePackageConfigHelpers)
+
+# All targets of a type below a folder.
+function(accel_targets_under folder type result)
+  get_property(targets DIRECTORY ${folder} PROPERTY BUILDSYSTEM_TARGETS)
+  foreach(target ${targets})
+    get_target_property(target_type ${target} TYPE)
+    if(target_type STREQUAL type)
+      list(APPEND found ${target})
+    endif()
+  endforeach()
+  get_property(subfolders DIRECTORY ${folder} PROPERTY SUBDIRECTORIES)
+  foreach(subfolder ${subfolders})
+    accel_targets_under(${subfolder} ${type} more)
+    list(APPEND found ${more})
+  endforeach()
+  set(${result} ${found} PARENT_SCOPE)
+endfunction()
+
+install(TARGETS accel EXPORT accelTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+    COMPONENT runtime NAMELINK_COMPONENT development
+  INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(DIRECTORY include/accel DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  COMPONENT development FILES_MATCHING PATTERN "*.h")
+
+# The tool, with the library where it will lie beside it.
+accel_targets_under(${PROJECT_SOURCE_DIR}/tools EXECUTABLE tools)
+if(tools)
+  file(RELATIVE_PATH bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+  set_target_properties(${tools} PROPERTIES INSTALL_RPATH "$ORIGIN/${bin_to_lib}")
+  install(TARGETS ${tools} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime)
+endif()
+file(GLOB man_pages CONFIGURE_DEPENDS man/*.1)
+install(FILES ${man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT runtime)
+
+# The library looks for plugins in accel/ beside itself.
+if(ACCEL_BUILD_PLUGINS)
+  accel_targets_under(${PROJECT_SOURCE_DIR}/plugins MODULE_LIBRARY plugins)
+  if(plugins)
+    install(TARGETS ${plugins} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/accel
+      COMPONENT runtime)
+  endif()
+endif()
+
+# find_package(accel), target accel::accel
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/accel)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/accelConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(EXPORT accelTargets NAMESPACE accel:: DESTINATION ${package_dir} COMPONENT development)
+install(FILES cmake/accelConfig.cmake ${PROJECT_BINARY_DIR}/accelConfigVersion.cmake
+  DESTINATION ${package_dir} COMPONENT development)
+
+# pkg-config: its prefix is said relative to the file itself, not as the prefix of configuration.
+file(RELATIVE_PATH pc_to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX}/)
+string(REGEX REPLACE "/$" "" pc_to_prefix "${pc_to_prefix}")
+file(RELATIVE_PATH prefix_to_include ${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+configure_file(cmake/accel.pc.in ${PROJECT_BINARY_DIR}/accel.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/accel.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
+  COMPONENT development)
