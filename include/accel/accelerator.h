@@ -21,11 +21,6 @@ extern "C" {
 
 typedef struct accel_accelerator accel_t;
 
-typedef enum accel_gradients {
-    ACCEL_GRADIENTS_LOCAL = 0,   /* default: a rank's own until the optimizer's step */
-    ACCEL_GRADIENTS_AVERAGED = 1 /* averaged over the ranks inside accel_backward() */
-} accel_gradients_t;
-
 typedef struct accel_options {
     size_t struct_size;
     const char *log_with;    /* trackers: "wandb", or several: "wandb,jsonl"; NULL: none */
@@ -36,7 +31,8 @@ typedef struct accel_options {
     accel_gradients_t gradients;
     accel_tristate_t split_batches; /* default of the loaders; default: off */
     accel_tristate_t even_batches;  /* default of the loaders; default: on */
-    const char *journal;            /* of trackers: "async" or "sync"; NULL: ACCEL_JOURNAL, else "async" */
+    /* Of trackers: "async" or "sync"; NULL: ACCEL_JOURNAL, else "async". */
+    const char *journal;
 
     /* Where the ranks come from, as in accel_comm_options_t; zeros: the environment. */
     int32_t num_processes, process_index;

@@ -91,8 +91,8 @@ ACCEL__OPTIONS_INIT(accel_dataset_options)
 #define ACCEL_DATASET_OPTIONS(...) ACCEL__OPTIONS(accel_dataset_options_t, __VA_ARGS__)
 
 /* Map-style data from a callback. */
-ACCEL_API ACCEL_NODISCARD accel_status_t accel_dataset_create(const accel_dataset_options_t *options,
-                                                              accel_dataset_t **dataset);
+ACCEL_API ACCEL_NODISCARD accel_status_t
+accel_dataset_create(const accel_dataset_options_t *options, accel_dataset_t **dataset);
 
 /* torch.utils.data.TensorDataset: sample i is row i of every tensor; all have the same
  * first extent. The arrays are borrowed until the dataset is destroyed. */

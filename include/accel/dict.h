@@ -178,7 +178,10 @@ inline accel_item_t item(const char *key, const accel_list_t *value)
 {
     return accel_item_list(key, value);
 }
-inline accel_item_t item(const char *key, decltype(nullptr)) { return accel_item_null(key, nullptr); }
+inline accel_item_t item(const char *key, decltype(nullptr))
+{
+    return accel_item_null(key, nullptr);
+}
 
 template <size_t Pairs> struct dict {
     accel_item_t items[Pairs + 1];

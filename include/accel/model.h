@@ -31,6 +31,12 @@ extern "C" {
 
 typedef struct accel_model accel_model_t;
 
+/* What the gradients of a prepared model are between backward and step. */
+typedef enum accel_gradients {
+    ACCEL_GRADIENTS_LOCAL = 0,   /* default: a rank's own until the optimizer's step */
+    ACCEL_GRADIENTS_AVERAGED = 1 /* averaged over the ranks inside accel_backward() */
+} accel_gradients_t;
+
 /* Add scale × dLoss/dparameter to every gradient, for the batch last forwarded. Called by
  * accel_backward() on the calling thread. An error is passed on to all ranks. */
 typedef accel_status_t (*accel_backward_fn)(void *context, double scale);

@@ -34,7 +34,7 @@ typedef struct accel_artifact_entry {
     const char *local_path; /* the file, absolute; NULL for a reference */
     const char *reference;  /* a URI; NULL for a file */
     int64_t size;           /* bytes; of a reference -1 if not known */
-    const char *digest;     /* of a reference: its checksum or ETag, else the URI; NULL for a file */
+    const char *digest; /* of a reference: its checksum or ETag, else the URI; NULL: a file */
     bool immutable;         /* the file will not change: refer to it in place, do not copy */
 } accel_artifact_entry_t;
 
@@ -177,8 +177,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_tracker_log_table(accel_tracker_t
                                                                  const accel_list_t *rows,
                                                                  int64_t step);
 /* The files' contents are read before the call returns; `artifact` stays the caller's. */
-ACCEL_API ACCEL_NODISCARD accel_status_t accel_tracker_log_artifact(accel_tracker_t *tracker,
-                                                                    const accel_artifact_t *artifact);
+ACCEL_API ACCEL_NODISCARD accel_status_t
+accel_tracker_log_artifact(accel_tracker_t *tracker, const accel_artifact_t *artifact);
 
 #ifdef __cplusplus
 }

@@ -45,7 +45,7 @@ typedef struct accel_tensor {
     int32_t ndim;
     accel_dtype_t dtype;
     int64_t *shape;   /* ndim extents */
-    int64_t *strides; /* in elements; NULL: row-major and compact, which is what the library makes */
+    int64_t *strides; /* in elements; NULL: row-major and compact, as the library makes them */
     uint64_t byte_offset;
 } accel_tensor_t;
 

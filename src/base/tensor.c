@@ -134,8 +134,9 @@ accel_status_t accel__tensor_check(const accel_tensor_t *tensor, const char *wha
         return accel__fail(ACCEL_ERR_INVALID, "%s: the tensor's shape is not valid (ndim %d)", what,
                            (int)tensor->ndim);
     if (tensor->device.type != ACCEL_CPU)
-        return accel__fail(ACCEL_ERR_UNSUPPORTED, "%s: the tensor is on device type %d, not the CPU",
-                           what, (int)tensor->device.type);
+        return accel__fail(ACCEL_ERR_UNSUPPORTED,
+                           "%s: the tensor is on device type %d, not the CPU", what,
+                           (int)tensor->device.type);
     if (numel > 0 && !tensor->data)
         return accel__fail(ACCEL_ERR_INVALID, "%s: the tensor's data is NULL", what);
     if (!is_compact(tensor))

@@ -3,7 +3,6 @@
 #ifndef ACCEL_TRAIN_TRAIN_H
 #define ACCEL_TRAIN_TRAIN_H
 
-#include <accel/accelerator.h>
 #include <accel/model.h>
 #include <accel/optimizer.h>
 
