@@ -41,6 +41,11 @@ typedef enum accel_status {
  * cleared by success. Valid until the next failing call on this thread. */
 ACCEL_API const char *accel_last_error(void);
 
+/* For callbacks of the program's own (a dataset's, a model's, a tracker's): leave a line for
+ * accel_last_error() and return `status`. */
+ACCEL_API accel_status_t accel_fail(accel_status_t status, const char *format, ...)
+    ACCEL_PRINTF(2, 3);
+
 /* "ACCEL_ERR_MISMATCH" for ACCEL_ERR_MISMATCH, and so on; static text. */
 ACCEL_API const char *accel_status_name(accel_status_t status);
 

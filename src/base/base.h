@@ -21,14 +21,18 @@
  * The text may quote accel_last_error() itself. */
 accel_status_t accel__fail(accel_status_t status, const char *format, ...) ACCEL_PRINTF(2, 3);
 
+/* How many lines this thread has left so far: has a callback left one of its own? */
+uint64_t accel__failures(void);
+
 /* "out of memory: WHAT (N bytes)" */
 accel_status_t accel__fail_memory(const char *what, size_t size);
 
 /* "WHAT: strerror" from errno. */
 accel_status_t accel__fail_errno(accel_status_t status, const char *format, ...) ACCEL_PRINTF(2, 3);
 
-/* Where the caller's program stands ("train.c:42"), or "" if it did not say. */
-void accel__call_site(char *text, size_t size);
+/* Where the caller's program stands: the file, and the line in *line; NULL if it did not
+ * say. Cheap enough for every collective. */
+const char *accel__call_site(int *line);
 
 /* ---- log (log.c) ---- */
 
@@ -74,7 +78,8 @@ const char *accel__env(const char *name);
 /* Parse a whole number in min..max. *set tells whether the variable was there; an unset
  * one leaves *value alone. Anything that is not entirely such a number is an error that
  * quotes it. */
-accel_status_t accel__env_int(const char *name, int64_t min, int64_t max, int64_t *value, bool *set);
+accel_status_t accel__env_int(const char *name, int64_t min, int64_t max, int64_t *value,
+                              bool *set);
 
 /* y/yes/t/true/on/1 and n/no/f/false/off/0 in any case; else an error. */
 accel_status_t accel__env_bool(const char *name, bool *value, bool *set);

@@ -9,6 +9,7 @@
 
 /* Per thread, like errno. */
 static _Thread_local char last_error[ERROR_SIZE];
+static _Thread_local uint64_t failures;
 static _Thread_local const char *site_file;
 static _Thread_local int site_line;
 
@@ -25,6 +26,7 @@ static void set_last_error(const char *format, va_list arguments, const char *su
         if (*c == '\n' || *c == '\r')
             *c = ' ';
     memcpy(last_error, text, sizeof(text));
+    failures++;
 }
 
 accel_status_t accel__fail(accel_status_t status, const char *format, ...)
@@ -35,6 +37,21 @@ accel_status_t accel__fail(accel_status_t status, const char *format, ...)
     set_last_error(format, arguments, NULL);
     va_end(arguments);
     return status;
+}
+
+accel_status_t accel_fail(accel_status_t status, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    set_last_error(format, arguments, NULL);
+    va_end(arguments);
+    return status;
+}
+
+uint64_t accel__failures(void)
+{
+    return failures;
 }
 
 accel_status_t accel__fail_memory(const char *what, size_t size)
@@ -105,13 +122,8 @@ void accel_set_call_site(const char *file, int line)
     site_line = line;
 }
 
-void accel__call_site(char *text, size_t size)
+const char *accel__call_site(int *line)
 {
-    const char *slash;
-
-    text[0] = '\0';
-    if (!site_file)
-        return;
-    slash = strrchr(site_file, '/');
-    snprintf(text, size, "%s:%d", slash ? slash + 1 : site_file, site_line);
+    *line = site_line;
+    return site_file;
 }
