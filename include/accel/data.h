@@ -20,7 +20,11 @@ extern "C" {
 /* Plain values; a shard holds no memory. batch_size is a rank's batch, or with
  * split_batches the global one, which num_processes must divide. With even_batches the
  * last step is completed with samples from the start of the order; with drop_last an
- * incomplete last step is left out; with neither, ranks may get a short batch or none. */
+ * incomplete last step is left out; with neither, ranks may get a short batch or none.
+ *
+ * A stream (IterableDatasetShard) is sharded by the same function with even_batches. Batches
+ * that somebody else has made, of any sizes, are handed out whole: shard their numbers, with
+ * samples = the number of batches and batch_size = 1. */
 typedef struct accel_shard {
     int64_t samples, batch_size, num_processes;
     bool split_batches, drop_last, even_batches;
@@ -74,8 +78,10 @@ typedef struct accel_field {
     int64_t shape[ACCEL_MAX_NDIM - 1];
 } accel_field_t;
 
-/* Write sample `index` (0 .. length - 1): fields[f] points to room for field f. Called from
- * the loader's thread unless the loader has prefetch off. An error ends the epoch with it. */
+/* Write sample `index` (0 .. length - 1): fields[f] points to room for field f, compact, not
+ * aligned beyond its dtype. Called from the loader's thread unless the loader has prefetch off,
+ * from several at once if several loaders share the dataset. An error (made by accel_fail(),
+ * to say why) ends the epoch: accel_loader_next() returns it, naming the sample. */
 typedef accel_status_t (*accel_sample_fn)(void *context, int64_t index, void *const *fields);
 
 typedef struct accel_dataset_options {
@@ -102,13 +108,15 @@ accel_tensor_dataset_create(const accel_tensor_t *const *tensors, int32_t num_te
 
 /* A file of fixed-size records, memory-mapped: after `header_size` bytes, each record is
  * the fields one after the other, compact, in the machine's byte order. A file that is
- * not a whole number of records is an error. */
+ * not a whole number of records is an error. The file must keep its length while it is in use:
+ * before each batch a shorter one is an error, within a batch the system sends SIGBUS. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_record_dataset_create(const char *path,
                                                                      const accel_field_t *fields,
                                                                      int32_t num_fields,
                                                                      uint64_t header_size,
                                                                      accel_dataset_t **dataset);
 
+/* NULL: 0. Destroy the loaders of a dataset before it. */
 ACCEL_API int64_t accel_dataset_length(const accel_dataset_t *dataset);
 ACCEL_API void accel_dataset_destroy(accel_dataset_t *dataset);
 
@@ -138,11 +146,12 @@ typedef struct accel_batch {
     int64_t step;      /* 0 .. steps - 1, equal on all ranks */
     bool last;         /* the epoch's last step */
     int32_t num_fields;
-    const accel_tensor_t *fields; /* shape [rows, field's shape ...] */
+    const accel_tensor_t *fields; /* shape [rows, field's shape ...], data on 64 bytes */
     const int64_t *indices;       /* the rows' sample numbers */
 } accel_batch_t;
 
-/* Borrows `dataset`. Unprepared, it serves the whole data to this process. */
+/* Borrows `dataset`. Unprepared, or prepared for one process, it serves the whole data, the
+ * last batch as short as it is. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_loader_create(accel_dataset_t *dataset,
                                                              const accel_loader_options_t *options,
                                                              accel_loader_t **loader);
@@ -152,8 +161,8 @@ ACCEL_API void accel_loader_destroy(accel_loader_t *loader);
  * given up. Local. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_loader_begin(accel_loader_t *loader, int64_t epoch);
 
-/* The next batch: ACCEL_OK, or ACCEL_END after the last, which also ends the epoch. All
- * ranks make equally many steps. Local. */
+/* The next batch: ACCEL_OK, or ACCEL_END after the last, which also ends the epoch, as an
+ * error does. All ranks make equally many steps. Local. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_loader_next(accel_loader_t *loader,
                                                            accel_batch_t *batch);
 

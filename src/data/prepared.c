@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A loader that belongs to an accelerator: its shard of the ranks', and its place among the
+ * loaders under way. */
+#include "comm/comm.h"
+#include "data/loader.h"
+
+/* The accelerator goes first: the loader is of one process again. */
+static void release(void *object)
+{
+    accel_loader_t *loader = object;
+
+    accel_loader_end(loader);
+    accel__link_remove(&loader->link);
+    accel__reader_clear(&loader->reader);
+    loader->active = NULL;
+    loader->prepared = false;
+    loader->rank = 0;
+    /* These options were good for one process when the loader was made. */
+    if (accel__loader_resolve(loader, 1, false, true, &loader->shard) != ACCEL_OK)
+        loader->shard = (accel_shard_t){0};
+}
+
+accel_status_t accel__loader_prepare(accel_loader_t *loader, const accel__loader_world_t *world)
+{
+    accel_shard_t shard;
+    accel_status_t status;
+
+    if (!loader)
+        return accel__fail(ACCEL_ERR_INVALID, "prepare: the loader is NULL");
+    if (loader->prepared)
+        return accel__fail(ACCEL_ERR_STATE, "prepare: the loader is prepared already");
+    if (loader->under_way)
+        return accel__fail(ACCEL_ERR_STATE, "prepare: the loader is in an epoch; end it first");
+    status = accel__loader_resolve(loader, world->num_processes, world->split_batches,
+                                   world->even_batches, &shard);
+    if (status != ACCEL_OK)
+        return accel__fail(status, "prepare: the loader: %s", accel_last_error());
+    accel__reader_clear(&loader->reader);
+    loader->shard = shard;
+    loader->rank = world->process_index;
+    loader->active = world->active;
+    loader->prepared = true;
+    accel__link_insert(world->prepared, &loader->link, release, loader);
+    return ACCEL_OK;
+}
+
+void accel__loader_push(accel_loader_t *loader)
+{
+    if (!loader->active)
+        return;
+    loader->outer = loader->active->top;
+    loader->active->top = loader;
+}
+
+void accel__loader_pop(accel_loader_t *loader)
+{
+    accel_loader_t **place;
+
+    if (!loader->active)
+        return;
+    for (place = &loader->active->top; *place; place = &(*place)->outer)
+        if (*place == loader) {
+            *place = loader->outer;
+            break;
+        }
+    loader->outer = NULL;
+}
+
+bool accel__loaders_at_end(const accel__active_loaders_t *active)
+{
+    return active->top && active->top->step > 0 && active->top->step == active->top->steps;
+}
+
+/* With batches of natural length every gathered row is real. */
+int64_t accel__loaders_real_rows(const accel__active_loaders_t *active)
+{
+    const accel_loader_t *loader = active->top;
+    int64_t rows, real;
+
+    if (!loader || loader->step == 0 || !loader->shard.even_batches)
+        return -1;
+    rows = accel_shard_batch(&loader->shard, loader->step - 1, 0, NULL) *
+           loader->shard.num_processes;
+    real = accel_shard_real_rows(&loader->shard, loader->step - 1);
+    return real < rows ? real : -1;
+}
+
+static uint64_t hash_fields(uint64_t hash, const accel_dataset_t *dataset)
+{
+    for (int32_t f = 0; f < dataset->num_fields; f++) {
+        const accel__field_t *field = &dataset->fields[f];
+
+        hash = accel__hash(hash, &field->dtype, sizeof(field->dtype));
+        hash = accel__hash(hash, &field->ndim, sizeof(field->ndim));
+        hash = accel__hash(hash, field->shape, (size_t)field->ndim * sizeof(*field->shape));
+    }
+    return hash;
+}
+
+static const char *yes_no(bool value)
+{
+    return value ? "yes" : "no";
+}
+
+uint64_t accel__loader_signature(const accel_loader_t *loader, char *text, size_t size)
+{
+    const accel_shard_t *shard = &loader->shard;
+    bool shuffle = loader->options.shuffle;
+    const int64_t parts[] = {shard->samples,       shard->batch_size,
+                             shard->split_batches, shard->drop_last,
+                             shard->even_batches,  shuffle,
+                             shuffle ? (int64_t)loader->seed : 0};
+    uint64_t hash = accel__hash(ACCEL__HASH_START, parts, sizeof(parts));
+
+    hash = hash_fields(hash, loader->dataset);
+    snprintf(text, size,
+             "%lld samples of %d fields, batch_size %lld, split_batches %s, drop_last %s, "
+             "even_batches %s, shuffle %s, seed %llu, layout %08x",
+             (long long)shard->samples, (int)loader->dataset->num_fields,
+             (long long)shard->batch_size, yes_no(shard->split_batches), yes_no(shard->drop_last),
+             yes_no(shard->even_batches), yes_no(shuffle), (unsigned long long)loader->seed,
+             (unsigned)hash_fields(ACCEL__HASH_START, loader->dataset));
+    return hash;
+}
