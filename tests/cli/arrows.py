@@ -84,7 +84,7 @@ def check_public(root, path, quote, header):
 def problems(root):
     for folders, check in ((["src"], check_room), (["tools", "examples", "plugins"], check_outside),
                            (["include"], check_public)):
-        for path in files(root, folders, {".c", ".h"}):
+        for path in files(root, folders, {".c", ".h", ".inc"}):
             for line, quote, header in includes(path):
                 problem = check(root, path, quote, header)
                 if problem:

@@ -8,7 +8,7 @@ import sys
 from _gate import SOURCE, expect, files, finish, write
 
 C_SHARE = 0.85
-LANGUAGES = {".c": True, ".h": True, ".cpp": False, ".hpp": False, ".cc": False, ".cu": False,
+LANGUAGES = {".c": True, ".h": True, ".inc": True, ".cpp": False, ".hpp": False, ".cc": False, ".cu": False,
              ".py": False, ".sh": False}
 EXAMPLE = "examples/minimal.c"
 REGION = re.compile(r"^[ \t]*/\* \[readme\] \*/\n(.*?)^[ \t]*/\* \[/readme\] \*/\n",
@@ -62,6 +62,17 @@ def links(root):
                 yield f"{where}: {target or page.name} has no heading #{anchor}"
 
 
+def orphans(root):
+    """A page that no other page leads to is not read."""
+    reached = set()
+    for page in pages(root):
+        for target in re.findall(r"\]\(([^)\s#]+)", without_code(page.read_text())):
+            reached.add((page.parent / target).resolve())
+    for page in pages(root):
+        if page.is_relative_to(root / "docs") and page.resolve() not in reached:
+            yield f"{page.relative_to(root)}:1: no page links here"
+
+
 def example_region(root):
     """The marked parts of the example, one after the other."""
     parts = REGION.findall((root / EXAMPLE).read_text())
@@ -102,7 +113,7 @@ def share(root):
 
 
 def problems(root):
-    for gate in (links, readme, share):
+    for gate in (links, orphans, readme, share):
         yield from gate(root)
 
 
@@ -111,12 +122,14 @@ def self_test(root):
           "[e](https://example.org/x) `[f](gone)`\n```\n[g](gone)\n```\n"
           f"<!-- {EXAMPLE} -->\n```c\nint a;\n```\n")
     write(root, "docs/a.md", "# Two\n[up](../README.md)\n")
+    write(root, "docs/alone.md", "# Alone\n")
     write(root, EXAMPLE, "int a;\n/* [readme] */\nint b;\n/* [/readme] */\nint c;\n")
     write(root, "src/a.py", "\n")
     expect(problems(root), "README.md:2: gone.md does not", "README.md:2: README.md has no heading #no",
-           "differs from", "5 of 6 lines are C")
+           "alone.md:1: no page", "differs from", "5 of 6 lines are C")
     update(root)
     write(root, "src/a.h", "\n" * 4)
+    (root / "docs/alone.md").unlink()
     expect(problems(root), "README.md:2: gone.md does not", "README.md:2: README.md has no heading #no")
 
 

@@ -36,7 +36,7 @@ EXCEPTIONS = {
     ("src/launch/*.c", None, "sigaction"): "a child resets dispositions between fork and exec",
 }
 CALL = re.compile(r"(?<![\w.>])(" + "|".join(BANNED) + r")\s*\(|\b(stdout)\b")
-LICENSED = {".c", ".h", ".py", ".cmake", ".proto", ".cpp", ".hpp"}
+LICENSED = {".c", ".h", ".inc", ".py", ".cmake", ".proto", ".cpp", ".hpp"}
 TREE = ["include", "src", "plugins", "tools", "examples", "tests", "cmake", "scripts", ".ci",
         "adapters", "bench", "fuzz"]
 
@@ -65,7 +65,7 @@ def excepted(name, function, call):
 
 
 def calls(root):
-    for path in files(root, ["src", "plugins"], {".c", ".h"}):
+    for path in files(root, ["src", "plugins"], {".c", ".h", ".inc"}):
         name = str(path.relative_to(root))
         text = strip(path.read_text())
         spans = list(functions(text))
@@ -82,7 +82,7 @@ def calls(root):
 def plugin_environment(root):
     """A plugin reads its environment in one file."""
     readers = {}
-    for path in files(root, ["plugins"], {".c", ".h"}):
+    for path in files(root, ["plugins"], {".c", ".h", ".inc"}):
         if re.search(r"\b(secure_)?getenv\s*\(", strip(path.read_text())):
             readers.setdefault(path.parent, []).append(path.name)
     for folder, names in readers.items():
@@ -91,7 +91,7 @@ def plugin_environment(root):
 
 
 def sizes(root):
-    for path in files(root, ["include", "src", "plugins", "tools", "examples"], {".c", ".h"}):
+    for path in files(root, ["include", "src", "plugins", "tools", "examples"], {".c", ".h", ".inc"}):
         name = path.relative_to(root)
         lines = path.read_text().split("\n")
         limit = HEADER_LINES if path.parts[len(root.parts)] == "include" else FILE_LINES
