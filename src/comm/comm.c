@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The public calls: they check what they are given and hand a call to accel__run. */
+#include "comm/world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define JOIN_TIMEOUT_MS 60000
+#define TIMEOUT_MS 1800000
+#define SPINS 2000
+
+/* Worlds this process has joined: tells the first accelerator's meeting from the second's. */
+static _Atomic uint64_t worlds_joined;
+
+/* ---- joining ---- */
+
+static accel_status_t map_segment(accel_comm_t *comm)
+{
+    size_t size = comm->meeting.segment_size;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, comm->meeting.memory, 0);
+
+    if (memory == MAP_FAILED)
+        return accel__fail_errno(ACCEL_ERR_NO_MEMORY, "cannot map %zu bytes of shared memory",
+                                 size);
+    comm->segment = memory;
+    if (comm->world.rank == 0)
+        accel__segment_init(comm->segment, comm->world.size);
+    return ACCEL_OK;
+}
+
+/* Alone: a segment of its own, so that a slot is there to announce in. */
+static accel_status_t make_private_segment(accel_comm_t *comm)
+{
+    size_t size = sizeof(accel__segment_t) + sizeof(accel__slot_t);
+
+    size = (size + ACCEL__LINE - 1) / ACCEL__LINE * ACCEL__LINE;
+    comm->segment = aligned_alloc(ACCEL__LINE, size);
+    if (!comm->segment)
+        return accel__fail_memory("a communicator", size);
+    memset(comm->segment, 0, size);
+    comm->segment->size = 1;
+    return ACCEL_OK;
+}
+
+static accel_status_t join(accel_comm_t *comm, const accel_comm_options_t *options)
+{
+    uint32_t timeout_ms = options->join_timeout_ms ? options->join_timeout_ms : JOIN_TIMEOUT_MS;
+    accel_status_t status;
+
+    if (comm->world.size == 1)
+        return make_private_segment(comm);
+    if (comm->threads)
+        return accel__threads_join(comm->threads, comm->world.rank, &comm->segment);
+    status = accel__bootstrap(&comm->world, timeout_ms, &comm->meeting);
+    return status == ACCEL_OK ? map_segment(comm) : status;
+}
+
+/* Spin only if every rank of the host can have a CPU. A rank's own mask misleads: some
+ * launchers pin each rank to one CPU, so the masks are put together. */
+static uint32_t spins_for(const accel_comm_t *comm)
+{
+    cpu_set_t cpus;
+
+    CPU_ZERO(&cpus);
+    for (int32_t r = 0; r < comm->world.size; r++)
+        CPU_OR(&cpus, &cpus, &comm->segment->slots[r].cpus);
+    return CPU_COUNT(&cpus) >= comm->world.local_size ? SPINS : 0;
+}
+
+/* The first operation: everybody is in, and has said where it runs. */
+static accel_status_t introduce(accel_comm_t *comm, const accel_comm_options_t *options)
+{
+    accel__slot_t *slot = &comm->segment->slots[comm->world.rank];
+    uint32_t timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_MS;
+    uint32_t join_ms = options->join_timeout_ms ? options->join_timeout_ms : JOIN_TIMEOUT_MS;
+    accel_status_t status;
+
+    slot->pid = getpid();
+    CPU_ZERO(&slot->cpus);
+    sched_getaffinity(0, sizeof(slot->cpus), &slot->cpus);
+    comm->timeout_ns = (uint64_t)join_ms * 1000000;
+    status = accel__comm_meet(comm, "accel_comm_create", 0, NULL, 0, NULL);
+    comm->timeout_ns = (uint64_t)timeout_ms * 1000000;
+    if (status == ACCEL_OK)
+        comm->spins = spins_for(comm);
+    return status;
+}
+
+static void meeting_none(accel__meeting_t *meeting)
+{
+    meeting->memory = -1;
+    for (int32_t r = 0; r < ACCEL__MAX_LOCAL_RANKS; r++)
+        meeting->pidfds[r] = meeting->sockets[r] = -1;
+}
+
+static accel_status_t create(const accel_comm_options_t *options, accel_comm_t *comm)
+{
+    size_t used;
+    accel_status_t status = accel__discover(options, &comm->world);
+
+    if (status != ACCEL_OK)
+        return status;
+    used = strlen(comm->world.key);
+    snprintf(comm->world.key + used, sizeof(comm->world.key) - used, ":%" PRIu64,
+             comm->world.size > 1 && !options->threads ? atomic_fetch_add(&worlds_joined, 1) : 0);
+    comm->threads = options->threads;
+    status = join(comm, options);
+    return status == ACCEL_OK ? introduce(comm, options) : status;
+}
+
+accel_status_t accel_comm_create(const accel_comm_options_t *options, accel_comm_t **comm)
+{
+    accel_comm_options_t read = {0};
+    accel_status_t status;
+
+    if (!comm)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_comm_create: comm is NULL");
+    *comm = NULL;
+    status = accel__options_read(&read, sizeof(read), options, "accel_comm_create: options");
+    if (status != ACCEL_OK)
+        return status;
+    *comm = calloc(1, sizeof(**comm));
+    if (!*comm)
+        return accel__fail_memory("a communicator", sizeof(**comm));
+    pthread_mutex_init(&(*comm)->lock, NULL);
+    pthread_cond_init(&(*comm)->changed, NULL);
+    meeting_none(&(*comm)->meeting);
+    status = create(&read, *comm);
+    if (status != ACCEL_OK) {
+        accel_comm_destroy(*comm);
+        *comm = NULL;
+    }
+    return status;
+}
+
+void accel_comm_destroy(accel_comm_t *comm)
+{
+    if (!comm)
+        return;
+    accel__stop_worker(comm);
+    if (comm->segment) {
+        atomic_store(&comm->segment->slots[comm->world.rank].left, 1);
+        if (comm->world.size == 1)
+            free(comm->segment);
+        else if (!comm->threads)
+            munmap(comm->segment, comm->meeting.segment_size);
+    }
+    accel__meeting_close(&comm->meeting);
+    pthread_cond_destroy(&comm->changed);
+    pthread_mutex_destroy(&comm->lock);
+    free(comm);
+}
+
+accel_status_t accel_comm_abort(accel_comm_t *comm, accel_status_t status, const char *text)
+{
+    char whole[ACCEL__ERROR_SIZE];
+
+    if (!comm || status >= ACCEL_OK)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_comm_abort: %s",
+                           comm ? "the status is not an error" : "comm is NULL");
+    snprintf(whole, sizeof(whole), "rank %d failed: %s", (int)comm->world.rank, text ? text : "");
+    accel__break(comm, ACCEL_ERR_REMOTE, whole);
+    return accel__fail(status, "%s", text ? text : "");
+}
+
+int32_t accel_comm_rank(const accel_comm_t *comm)
+{
+    return comm->world.rank;
+}
+
+int32_t accel_comm_size(const accel_comm_t *comm)
+{
+    return comm->world.size;
+}
+
+int32_t accel_comm_local_rank(const accel_comm_t *comm)
+{
+    return comm->world.local_rank;
+}
+
+int32_t accel_comm_local_size(const accel_comm_t *comm)
+{
+    return comm->world.local_size;
+}
+
+/* ---- checking calls ---- */
+
+/* Everything that another rank does not need to know about to be refused. */
+static accel_status_t check_call(const accel_comm_t *comm, const accel__call_t *call)
+{
+    size_t width = accel_dtype_size(call->dtype), total;
+
+    if (!comm)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: comm is NULL", call->operation);
+    if (call->kind == ACCEL__BARRIER)
+        return ACCEL_OK;
+    if (width == 0)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: dtype 0x%x is not known", call->operation,
+                           (unsigned)call->dtype);
+    if (!accel__mul_size(call->count, width * (size_t)comm->world.size, &total))
+        return accel__fail(ACCEL_ERR_INVALID, "%s: %zu elements are too many", call->operation,
+                           call->count);
+    if (call->count > 0 && (!call->recv || (call->kind != ACCEL__BROADCAST && !call->send)))
+        return accel__fail(ACCEL_ERR_INVALID, "%s: a buffer is NULL", call->operation);
+    if ((unsigned)call->reduction > ACCEL_MIN)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: reduction %d is not known", call->operation,
+                           (int)call->reduction);
+    if (call->root < 0 || call->root >= comm->world.size)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: rank %d of %d does not exist", call->operation,
+                           (int)call->root, (int)comm->world.size);
+    return ACCEL_OK;
+}
+
+static accel_status_t run(accel_comm_t *comm, accel__call_t call)
+{
+    accel_status_t status = check_call(comm, &call);
+
+    if (status != ACCEL_OK)
+        return status;
+    call.file = accel__call_site(&call.line);
+    return accel__run(comm, &call);
+}
+
+static accel_status_t post(accel_comm_t *comm, accel__call_t call, accel_request_t **request)
+{
+    accel_status_t status;
+
+    if (!request)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: request is NULL", call.operation);
+    *request = NULL;
+    status = check_call(comm, &call);
+    if (status != ACCEL_OK)
+        return status;
+    call.file = accel__call_site(&call.line);
+    return accel__post(comm, &call, request);
+}
+
+/* ---- the collectives ---- */
+
+static accel__call_t allreduce_call(const void *send, void *recv, size_t count, accel_dtype_t dtype,
+                                    accel_reduction_t reduction)
+{
+    return (accel__call_t){.kind = ACCEL__ALLREDUCE, .operation = "allreduce", .send = send,
+                           .recv = recv, .count = count, .dtype = dtype, .reduction = reduction};
+}
+
+static accel__call_t reduce_scatter_call(const void *send, void *recv, size_t count,
+                                         accel_dtype_t dtype, accel_reduction_t reduction)
+{
+    return (accel__call_t){.kind = ACCEL__REDUCE_SCATTER, .operation = "reduce_scatter",
+                           .send = send, .recv = recv, .count = count, .dtype = dtype,
+                           .reduction = reduction};
+}
+
+static accel__call_t allgather_call(const void *send, void *recv, size_t count, accel_dtype_t dtype)
+{
+    return (accel__call_t){.kind = ACCEL__ALLGATHER, .operation = "allgather", .send = send,
+                           .recv = recv, .count = count, .dtype = dtype};
+}
+
+static accel__call_t broadcast_call(void *buffer, size_t count, accel_dtype_t dtype, int32_t root)
+{
+    return (accel__call_t){.kind = ACCEL__BROADCAST, .operation = "broadcast", .send = buffer,
+                           .recv = buffer, .count = count, .dtype = dtype, .root = root};
+}
+
+static accel__call_t barrier_call(void)
+{
+    return (accel__call_t){.kind = ACCEL__BARRIER, .operation = "barrier", .dtype = ACCEL_U8};
+}
+
+accel_status_t accel_comm_allreduce(accel_comm_t *comm, const void *send, void *recv, size_t count,
+                                    accel_dtype_t dtype, accel_reduction_t reduction)
+{
+    return run(comm, allreduce_call(send, recv, count, dtype, reduction));
+}
+
+accel_status_t accel_comm_iallreduce(accel_comm_t *comm, const void *send, void *recv,
+                                     size_t count, accel_dtype_t dtype,
+                                     accel_reduction_t reduction, accel_request_t **request)
+{
+    return post(comm, allreduce_call(send, recv, count, dtype, reduction), request);
+}
+
+accel_status_t accel_comm_reduce_scatter(accel_comm_t *comm, const void *send, void *recv,
+                                         size_t count, accel_dtype_t dtype,
+                                         accel_reduction_t reduction)
+{
+    return run(comm, reduce_scatter_call(send, recv, count, dtype, reduction));
+}
+
+accel_status_t accel_comm_ireduce_scatter(accel_comm_t *comm, const void *send, void *recv,
+                                          size_t count, accel_dtype_t dtype,
+                                          accel_reduction_t reduction, accel_request_t **request)
+{
+    return post(comm, reduce_scatter_call(send, recv, count, dtype, reduction), request);
+}
+
+accel_status_t accel_comm_allgather(accel_comm_t *comm, const void *send, void *recv, size_t count,
+                                    accel_dtype_t dtype)
+{
+    return run(comm, allgather_call(send, recv, count, dtype));
+}
+
+accel_status_t accel_comm_iallgather(accel_comm_t *comm, const void *send, void *recv,
+                                     size_t count, accel_dtype_t dtype, accel_request_t **request)
+{
+    return post(comm, allgather_call(send, recv, count, dtype), request);
+}
+
+accel_status_t accel_comm_broadcast(accel_comm_t *comm, void *buffer, size_t count,
+                                    accel_dtype_t dtype, int32_t root)
+{
+    return run(comm, broadcast_call(buffer, count, dtype, root));
+}
+
+accel_status_t accel_comm_ibroadcast(accel_comm_t *comm, void *buffer, size_t count,
+                                     accel_dtype_t dtype, int32_t root, accel_request_t **request)
+{
+    return post(comm, broadcast_call(buffer, count, dtype, root), request);
+}
+
+accel_status_t accel_comm_barrier(accel_comm_t *comm)
+{
+    return run(comm, barrier_call());
+}
+
+accel_status_t accel_comm_ibarrier(accel_comm_t *comm, accel_request_t **request)
+{
+    return post(comm, barrier_call(), request);
+}
+
+/* ---- for the other rooms ---- */
+
+accel_status_t accel__comm_meet(accel_comm_t *comm, const char *operation, uint64_t signature,
+                                const void *mine, size_t size, void *all)
+{
+    accel__call_t call = {.kind = ACCEL__MEET, .operation = operation, .send = mine, .recv = all,
+                          .size = size, .signature = signature, .dtype = ACCEL_U8};
+
+    if (size > ACCEL__MEET_MAX)
+        return accel__fail(ACCEL_ERR_INTERNAL, "%s: a payload of %zu bytes", operation, size);
+    call.file = accel__call_site(&call.line);
+    return accel__run(comm, &call);
+}
+
+accel_status_t accel__comm_agree(accel_comm_t *comm, const char *operation, accel_status_t mine)
+{
+    int32_t own = (int32_t)mine, all[ACCEL__MAX_LOCAL_RANKS], failed = 0;
+    char *text = comm->segment->slots[comm->world.rank].error;
+    char whole[ACCEL__ERROR_SIZE + 96];
+    accel_status_t status;
+
+    if (mine != ACCEL_OK)
+        snprintf(text, ACCEL__ERROR_SIZE, "%s", accel_last_error());
+    status = accel__comm_meet(comm, operation, 0, &own, sizeof(own), all);
+    if (status != ACCEL_OK)
+        return status;
+    while (failed < comm->world.size && all[failed] == ACCEL_OK)
+        failed++;
+    if (failed == comm->world.size)
+        return ACCEL_OK;
+    snprintf(whole, sizeof(whole), "%s: rank %d failed: %s", operation, (int)failed,
+             comm->segment->slots[failed].error);
+    if (mine != ACCEL_OK)
+        snprintf(whole, sizeof(whole), "%s", text);
+    /* Nobody writes its text again before all have read it. */
+    status = accel__comm_meet(comm, operation, 1, NULL, 0, NULL);
+    if (status != ACCEL_OK)
+        return status;
+    return accel__fail(mine != ACCEL_OK ? mine : ACCEL_ERR_REMOTE, "%s", whole);
+}
+
+bool accel__comm_is_local(const accel_comm_t *comm)
+{
+    return comm->world.local_size == comm->world.size;
+}
+
+static accel_status_t map_block(accel_comm_t *comm, size_t size, uint64_t offset, int flags,
+                                accel__shared_t *shared)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags,
+                        flags & MAP_ANONYMOUS ? -1 : comm->meeting.memory, (off_t)offset);
+
+    if (memory == MAP_FAILED)
+        return accel__fail_errno(ACCEL_ERR_NO_MEMORY, "cannot map %zu bytes of memory", size);
+    *shared = (accel__shared_t){.base = memory, .size = size, .offset = offset};
+    return ACCEL_OK;
+}
+
+/* Rank 0 finds the place: a file offset for processes, an address for threads. */
+static accel_status_t reserve(accel_comm_t *comm, size_t size, uint64_t *place)
+{
+    int error;
+
+    if (comm->threads) {
+        *place = (uint64_t)(uintptr_t)accel__threads_alloc(comm->threads, size);
+        return *place ? ACCEL_OK : accel__fail_memory("shared memory", size);
+    }
+    *place = comm->segment->shared_end;
+    error = posix_fallocate(comm->meeting.memory, (off_t)*place, (off_t)size);
+    if (error) {
+        errno = error;
+        return accel__fail_errno(ACCEL_ERR_NO_MEMORY, "%zu bytes of shared memory", size);
+    }
+    comm->segment->shared_end = *place + size;
+    return ACCEL_OK;
+}
+
+accel_status_t accel__comm_share(accel_comm_t *comm, size_t size, accel__shared_t *shared)
+{
+    uint64_t place = 0, places[ACCEL__MAX_LOCAL_RANKS];
+    accel_status_t status = ACCEL_OK;
+
+    *shared = (accel__shared_t){0};
+    size = (size + 4095) & ~(size_t)4095;
+    if (comm->world.size == 1)
+        return map_block(comm, size, 0, MAP_PRIVATE | MAP_ANONYMOUS, shared);
+    if (comm->world.rank == 0)
+        status = reserve(comm, size, &place);
+    status = accel__comm_agree(comm, "sharing memory", status);
+    if (status != ACCEL_OK)
+        return status;
+    status = accel__comm_meet(comm, "sharing memory", size, &place, sizeof(place), places);
+    if (status != ACCEL_OK)
+        return status;
+    if (comm->threads)
+        *shared = (accel__shared_t){.base = (void *)(uintptr_t)places[0], .size = size};
+    else
+        status = map_block(comm, size, places[0], MAP_SHARED, shared);
+    status = accel__comm_agree(comm, "sharing memory", status);
+    if (status != ACCEL_OK)
+        accel__comm_unshare(comm, shared);
+    return status;
+}
+
+void accel__comm_unshare(accel_comm_t *comm, accel__shared_t *shared)
+{
+    /* A block shared by threads goes with their meeting place. */
+    if (shared->base && (!comm->threads || comm->world.size == 1))
+        munmap(shared->base, shared->size);
+    *shared = (accel__shared_t){0};
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Meetings: every rank counts its arrivals in its own slot and looks at the others'. It
+ * spins a little where each rank has a CPU, then sleeps on one shared word. A sleep is at
+ * most a slice long; between slices it looks after the peers, so that a death is noticed
+ * without a thread or a heartbeat. */
+#include "comm/world.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SLICE_NS 20000000 /* 20 ms */
+
+static accel__slot_t *slot(const accel_comm_t *comm, int32_t rank)
+{
+    return &comm->segment->slots[rank];
+}
+
+/* ---- texts ---- */
+
+static void describe(const accel__record_t *record, char *text, size_t size)
+{
+    static const char *const reductions[] = {"sum", "mean", "max", "min"};
+    int n;
+
+    if (record->sequence == 0) {
+        snprintf(text, size, "nothing yet");
+        return;
+    }
+    n = snprintf(text, size, "#%" PRIu64 " %s", record->sequence, record->operation);
+    if (record->kind != ACCEL__MEET && record->kind != ACCEL__BARRIER && n < (int)size)
+        n += snprintf(text + n, size - (size_t)n, " of %" PRIu64 " %s", record->count,
+                      accel_dtype_name(record->dtype));
+    if ((record->kind == ACCEL__ALLREDUCE || record->kind == ACCEL__REDUCE_SCATTER) &&
+        n < (int)size)
+        n += snprintf(text + n, size - (size_t)n, " %s", reductions[record->reduction & 3]);
+    if (record->kind == ACCEL__BROADCAST && n < (int)size)
+        n += snprintf(text + n, size - (size_t)n, " from rank %d", (int)record->root);
+    if (record->site[0] && n < (int)size)
+        snprintf(text + n, size - (size_t)n, " at %s:%d", record->site, (int)record->line);
+}
+
+/* The operation that this rank is in. */
+static const accel__record_t *own_record(const accel_comm_t *comm)
+{
+    return &slot(comm, comm->world.rank)->record[comm->sequence & 1];
+}
+
+/* The last record of a peer that we wait for. Until our own call's first meeting it is that
+ * of the call before: the peer may be writing the next at this moment. */
+static const accel__record_t *last_record(const accel_comm_t *comm, int32_t rank)
+{
+    uint64_t sequence = comm->sequence - (comm->announcing ? 1 : 0);
+
+    return &slot(comm, rank)->record[sequence & 1];
+}
+
+/* ---- breaking ---- */
+
+static void ring(accel__segment_t *segment)
+{
+    atomic_fetch_add(&segment->doorbell, 1);
+    if (atomic_load(&segment->sleepers) != 0)
+        syscall(SYS_futex, &segment->doorbell, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+/* Remember the cause, so that it can be repeated without the segment. */
+static accel_status_t break_here(accel_comm_t *comm, accel_status_t status, const char *text)
+{
+    if (comm->broken == ACCEL_OK) {
+        comm->broken = status;
+        snprintf(comm->broken_text, sizeof(comm->broken_text), "%s", text);
+    }
+    return accel__fail(status, "%s", text);
+}
+
+accel_status_t accel__break(accel_comm_t *comm, accel_status_t cause, const char *text)
+{
+    accel__segment_t *segment = comm->segment;
+    uint32_t whole = 0;
+
+    if (atomic_compare_exchange_strong(&segment->broken, &whole, 1)) {
+        segment->cause = cause;
+        segment->cause_rank = comm->world.rank;
+        snprintf(segment->cause_text, sizeof(segment->cause_text), "%s", text);
+        atomic_store(&segment->broken, 2);
+        ring(segment);
+    }
+    return break_here(comm, cause, text);
+}
+
+/* Another rank broke the communicator: say its cause as ours. */
+static accel_status_t broken_by_other(accel_comm_t *comm, const accel__call_t *call)
+{
+    accel__segment_t *segment = comm->segment;
+    char text[ACCEL__ERROR_SIZE + 64];
+
+    for (int tries = 0; atomic_load(&segment->broken) == 1 && tries < 1000; tries++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    if (atomic_load(&segment->broken) != 2)
+        return break_here(comm, ACCEL_ERR_REMOTE, "the communicator broke, and the rank that "
+                                                  "knew why died while saying so");
+    snprintf(text, sizeof(text), "%s: %s", call->operation, segment->cause_text);
+    return break_here(comm, segment->cause, text);
+}
+
+/* ---- peers ---- */
+
+static bool has_arrived(const accel_comm_t *comm, int32_t rank)
+{
+    return (int32_t)(atomic_load(&slot(comm, rank)->arrived) - comm->arrived) >= 0;
+}
+
+static bool all_arrived(const accel_comm_t *comm)
+{
+    for (int32_t r = 0; r < comm->world.size; r++)
+        if (!has_arrived(comm, r))
+            return false;
+    return true;
+}
+
+/* A descriptor that becomes readable when the process behind it is gone. */
+static bool is_gone(int fd, bool is_socket)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    char byte;
+
+    if (fd < 0 || poll(&poll_fd, 1, 0) <= 0 || poll_fd.revents == 0)
+        return false;
+    return !is_socket || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 || errno == ECONNRESET;
+}
+
+static bool is_dead(const accel_comm_t *comm, int32_t rank)
+{
+    if (comm->threads || rank == comm->world.rank)
+        return false;
+    return is_gone(comm->meeting.pidfds[rank], false) ||
+           is_gone(comm->meeting.sockets[rank], true);
+}
+
+/* What the text about a lost rank ends with. */
+static accel_status_t break_for(accel_comm_t *comm, accel_status_t cause, int32_t rank,
+                                const char *what)
+{
+    char here[192], there[192], text[ACCEL__ERROR_SIZE];
+
+    describe(own_record(comm), here, sizeof(here));
+    describe(last_record(comm, rank), there, sizeof(there));
+    snprintf(text, sizeof(text), "%s: rank %d (pid %d) %s; rank %d waits in %s, its last call was %s",
+             own_record(comm)->operation, (int)rank, (int)slot(comm, rank)->pid, what,
+             (int)comm->world.rank, here, there);
+    return accel__break(comm, cause, text);
+}
+
+/* Between two sleeps: has a peer died or left without coming here? A dead one breaks the
+ * communicator even if we wait for somebody else; one that left only if we wait for it. */
+static accel_status_t look_after_peers(accel_comm_t *comm)
+{
+    for (int32_t r = 0; r < comm->world.size; r++) {
+        bool left = atomic_load(&slot(comm, r)->left) != 0;
+
+        if (atomic_load(&comm->segment->broken) != 0)
+            return ACCEL_OK; /* the cause is known, and better than its consequence */
+        if (left && !has_arrived(comm, r))
+            return break_for(comm, ACCEL_ERR_REMOTE, r, "left before");
+        if (!left && is_dead(comm, r) && !atomic_load(&slot(comm, r)->left))
+            return break_for(comm, ACCEL_ERR_REMOTE, r, "died");
+    }
+    return ACCEL_OK;
+}
+
+static accel_status_t fail_timeout(accel_comm_t *comm)
+{
+    char what[64];
+
+    snprintf(what, sizeof(what), "did not come within %g s", (double)comm->timeout_ns * 1e-9);
+    for (int32_t r = 0; r < comm->world.size; r++)
+        if (!has_arrived(comm, r))
+            return break_for(comm, ACCEL_ERR_TIMEOUT, r, what);
+    return ACCEL_OK; /* it came just now */
+}
+
+/* ---- waiting ---- */
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static bool spin(const accel_comm_t *comm)
+{
+    for (uint32_t i = 0; i < comm->spins; i++) {
+        if (all_arrived(comm))
+            return true;
+        relax();
+    }
+    return false;
+}
+
+/* One slice of sleep, unless all have arrived or it was rung meanwhile. The order, first
+ * counted as a sleeper, then looked, is the other half of accel__arrive's: stored, then
+ * looked for sleepers. */
+static void sleep_slice(accel_comm_t *comm)
+{
+    accel__segment_t *segment = comm->segment;
+    struct timespec slice = {.tv_nsec = SLICE_NS};
+    uint32_t bell;
+
+    atomic_fetch_add(&segment->sleepers, 1);
+    bell = atomic_load(&segment->doorbell);
+    if (!all_arrived(comm) && atomic_load(&segment->broken) == 0)
+        syscall(SYS_futex, &segment->doorbell, FUTEX_WAIT, bell, &slice, NULL, 0);
+    atomic_fetch_sub(&segment->sleepers, 1);
+}
+
+accel_status_t accel__arrive(accel_comm_t *comm, const accel__call_t *call)
+{
+    accel__segment_t *segment = comm->segment;
+    uint64_t start;
+
+    comm->arrived++;
+    atomic_store(&slot(comm, comm->world.rank)->arrived, comm->arrived);
+    if (atomic_load(&segment->sleepers) != 0 && all_arrived(comm))
+        ring(segment);
+    if (spin(comm))
+        return ACCEL_OK;
+    start = accel__clock_ns();
+    while (!all_arrived(comm)) {
+        accel_status_t status;
+
+        if (atomic_load(&segment->broken) != 0)
+            return broken_by_other(comm, call);
+        sleep_slice(comm);
+        if (all_arrived(comm))
+            break;
+        status = look_after_peers(comm);
+        if (status == ACCEL_OK && accel__clock_ns() - start > comm->timeout_ns)
+            status = fail_timeout(comm);
+        if (status != ACCEL_OK)
+            return status;
+    }
+    return ACCEL_OK;
+}
+
+/* ---- announcing ---- */
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ (hash >> 29);
+}
+
+static uint64_t signature_of(const accel_comm_t *comm, const accel__call_t *call)
+{
+    uint64_t hash = mix(comm->sequence, (uint64_t)call->kind);
+
+    if (call->kind == ACCEL__MEET) {
+        hash = mix(hash, accel__hash(ACCEL__HASH_START, call->operation, strlen(call->operation)));
+        return mix(mix(hash, call->signature), call->size);
+    }
+    hash = mix(hash, call->count);
+    hash = mix(hash, (uint64_t)call->dtype << 32 | (uint64_t)call->reduction);
+    return mix(hash, (uint64_t)call->root);
+}
+
+/* The end of a path, which tells most; a plain copy, for this is on every call's path. */
+static void copy_site(char *site, const char *file)
+{
+    size_t length = file ? strlen(file) : 0;
+
+    if (length >= ACCEL__SITE_SIZE) {
+        file += length - (ACCEL__SITE_SIZE - 1);
+        length = ACCEL__SITE_SIZE - 1;
+    }
+    if (length)
+        memcpy(site, file, length);
+    site[length] = '\0';
+}
+
+static void copy_name(char *name, const char *text)
+{
+    size_t length = strnlen(text, ACCEL__NAME_SIZE - 1);
+
+    memcpy(name, text, length);
+    name[length] = '\0';
+}
+
+static accel_status_t fail_mismatch(accel_comm_t *comm, int32_t rank)
+{
+    const accel__record_t *a = &slot(comm, 0)->record[comm->sequence & 1];
+    const accel__record_t *b = &slot(comm, rank)->record[comm->sequence & 1];
+    char first[192], second[192], text[ACCEL__ERROR_SIZE];
+
+    describe(a, first, sizeof(first));
+    describe(b, second, sizeof(second));
+    if (a->kind == ACCEL__MEET && strcmp(a->operation, b->operation) == 0)
+        snprintf(text, sizeof(text), "%s: rank 0 and rank %d give different arguments; rank 0 is in "
+                 "%s, rank %d in %s", a->operation, (int)rank, first, (int)rank, second);
+    else
+        snprintf(text, sizeof(text), "the ranks call different things: rank 0 is in %s, rank %d in %s",
+                 first, (int)rank, second);
+    return accel__break(comm, ACCEL_ERR_MISMATCH, text);
+}
+
+unsigned char *accel__payload(const accel_comm_t *comm, int32_t rank)
+{
+    return slot(comm, rank)->payload[comm->sequence & 1];
+}
+
+accel_status_t accel__announce(accel_comm_t *comm, const accel__call_t *call)
+{
+    accel__slot_t *own = slot(comm, comm->world.rank);
+    uint32_t parity = (uint32_t)(comm->sequence & 1); /* the caller counted already */
+    accel__record_t *record = &own->record[parity];
+    accel_status_t status;
+
+    record->sequence = comm->sequence;
+    record->signature = own->signature[parity] = signature_of(comm, call);
+    record->count = call->count;
+    record->kind = (uint32_t)call->kind;
+    record->dtype = call->dtype;
+    record->reduction = call->reduction;
+    record->root = call->root;
+    record->line = call->line;
+    copy_name(record->operation, call->operation);
+    copy_site(record->site, call->file);
+    if (atomic_load(&comm->segment->broken) != 0)
+        return broken_by_other(comm, call);
+    comm->announcing = true;
+    status = accel__arrive(comm, call);
+    comm->announcing = false;
+    if (status != ACCEL_OK)
+        return status;
+    for (int32_t r = 1; r < comm->world.size; r++)
+        if (slot(comm, r)->signature[parity] != slot(comm, 0)->signature[parity])
+            return fail_mismatch(comm, r);
+    return ACCEL_OK;
+}
