@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The façade: ties the rooms together and holds no algorithm. */
+#include "accelerator/accelerator.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- life ---- */
+
+static accel_status_t read_precision(const accel_options_t *options)
+{
+    const char *precision = options->mixed_precision;
+
+    if (!precision)
+        precision = accel__env("ACCELERATE_MIXED_PRECISION");
+    if (!precision || strcmp(precision, "no") == 0)
+        return ACCEL_OK;
+    if (strcmp(precision, "bf16") == 0 || strcmp(precision, "fp16") == 0 ||
+        strcmp(precision, "fp8") == 0)
+        return accel__fail(ACCEL_ERR_UNSUPPORTED,
+                           "mixed_precision '%s' is not in this version; expected 'no'", precision);
+    return accel__fail(ACCEL_ERR_INVALID, "mixed_precision is '%s'; expected 'no'", precision);
+}
+
+/* Unlike upstream, what the program says beats the environment. */
+static accel_status_t read_accumulation(const accel_options_t *options, int32_t *num_steps)
+{
+    int64_t steps = 1;
+    bool set;
+    accel_status_t status;
+
+    if (options->gradient_accumulation_steps < 0)
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "gradient_accumulation_steps is %d; expected 1 or more",
+                           (int)options->gradient_accumulation_steps);
+    *num_steps = options->gradient_accumulation_steps;
+    if (*num_steps > 0)
+        return ACCEL_OK;
+    status = accel__env_int("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", 1, 1000000, &steps, &set);
+    *num_steps = (int32_t)steps;
+    return status;
+}
+
+static accel_status_t read_options(accel_t *accelerator, const accel_options_t *options)
+{
+    accel_status_t status = read_precision(options);
+
+    if (status == ACCEL_OK)
+        status = read_accumulation(options, &accelerator->gradient_state.num_steps);
+    if (status == ACCEL_OK)
+        status = accel__tristate(options->split_batches, false, "split_batches",
+                                 &accelerator->split_batches);
+    if (status == ACCEL_OK)
+        status = accel__tristate(options->even_batches, true, "even_batches",
+                                 &accelerator->even_batches);
+    if (status == ACCEL_OK && options->gradients != ACCEL_GRADIENTS_LOCAL &&
+        options->gradients != ACCEL_GRADIENTS_AVERAGED)
+        status = accel__fail(ACCEL_ERR_INVALID, "gradients is %d; expected ACCEL_GRADIENTS_LOCAL "
+                                                "or ACCEL_GRADIENTS_AVERAGED",
+                             (int)options->gradients);
+    accelerator->gradient_state.gradients = options->gradients;
+    return status;
+}
+
+static accel_status_t join_world(accel_t *accelerator, const accel_options_t *options)
+{
+    accel_comm_options_t comm = accel_comm_options_init();
+
+    comm.num_processes = options->num_processes;
+    comm.process_index = options->process_index;
+    comm.job_id = options->job_id;
+    comm.threads = options->threads;
+    comm.join_timeout_ms = options->join_timeout_ms;
+    comm.timeout_ms = options->timeout_ms;
+    return accel__state_init(&accelerator->state, &comm);
+}
+
+static accel_status_t create_trackers(accel_t *accelerator, const accel_options_t *options)
+{
+    accel__trackers_options_t trackers = {
+        .log_with = options->log_with,
+        .logging_dir = options->logging_dir ? options->logging_dir : options->project_dir,
+        .journal = options->journal,
+        .process_index = accelerator->state.process_index,
+        .num_processes = accelerator->state.num_processes};
+
+    return accel__trackers_create(&trackers, &accelerator->trackers);
+}
+
+/* The ranks agree once they have met, so that a rank whose options are bad is named
+ * everywhere instead of missing. */
+static accel_status_t create(accel_t *accelerator, const accel_options_t *options,
+                             accel_status_t options_status)
+{
+    accel_status_t status = ACCEL_OK;
+    char reason[512];
+
+    snprintf(reason, sizeof(reason), "%s", accel_last_error());
+    status = join_world(accelerator, options);
+    if (status != ACCEL_OK)
+        return options_status != ACCEL_OK ? accel__fail(options_status, "%s", reason) : status;
+    accelerator->gradient_state.comm = accelerator->state.comm;
+    accelerator->gradient_state.sync_step = true;
+    status = options_status != ACCEL_OK ? accel__fail(options_status, "%s", reason)
+                                        : create_trackers(accelerator, options);
+    return accel__comm_agree(accelerator->state.comm, "accel_create", status);
+}
+
+accel_status_t accel_create(const accel_options_t *options, accel_t **accelerator)
+{
+    accel_options_t read = {0};
+    accel_status_t status;
+
+    if (!accelerator)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_create: accelerator is NULL");
+    *accelerator = NULL;
+    status = accel__options_read(&read, sizeof(read), options, "accel_create: options");
+    if (status != ACCEL_OK)
+        return status;
+    *accelerator = calloc(1, sizeof(**accelerator));
+    if (!*accelerator)
+        return accel__fail_memory("an accelerator", sizeof(**accelerator));
+    accel__link_init(&(*accelerator)->gradient_state.prepared);
+    accel__link_init(&(*accelerator)->loaders);
+    status = create(*accelerator, &read, read_options(*accelerator, &read));
+    if (status != ACCEL_OK) {
+        accel_destroy(*accelerator);
+        *accelerator = NULL;
+    }
+    return status;
+}
+
+void accel_destroy(accel_t *accelerator)
+{
+    if (!accelerator)
+        return;
+    accel__trackers_destroy(accelerator->trackers);
+    accel__link_release_all(&accelerator->loaders);
+    accel__link_release_all(&accelerator->gradient_state.prepared);
+    accel__state_fini(&accelerator->state);
+    free(accelerator);
+}
+
+/* ---- who am I ---- */
+
+int32_t accel_num_processes(const accel_t *accelerator)
+{
+    return accelerator->state.num_processes;
+}
+
+int32_t accel_process_index(const accel_t *accelerator)
+{
+    return accelerator->state.process_index;
+}
+
+int32_t accel_local_process_index(const accel_t *accelerator)
+{
+    return accelerator->state.local_process_index;
+}
+
+accel_device_t accel_device(const accel_t *accelerator)
+{
+    return accelerator->state.device;
+}
+
+bool accel_is_main_process(const accel_t *accelerator)
+{
+    return accelerator->state.process_index == 0;
+}
+
+bool accel_is_local_main_process(const accel_t *accelerator)
+{
+    return accelerator->state.local_process_index == 0;
+}
+
+bool accel_is_last_process(const accel_t *accelerator)
+{
+    return accelerator->state.process_index == accelerator->state.num_processes - 1;
+}
+
+bool accel_is_process(const accel_t *accelerator, int32_t process_index)
+{
+    return accelerator->state.process_index == process_index;
+}
+
+bool accel_is_local_process(const accel_t *accelerator, int32_t local_process_index)
+{
+    return accelerator->state.local_process_index == local_process_index;
+}
+
+/* Flushed, so that lines of a job come in order also through a pipe. */
+void accel_print(const accel_t *accelerator, const char *format, ...)
+{
+    va_list arguments;
+
+    if (!accel_is_local_main_process(accelerator))
+        return;
+    va_start(arguments, format);
+    vfprintf(stdout, format, arguments);
+    va_end(arguments);
+    fflush(stdout);
+}
+
+/* ---- waiting ---- */
+
+#define REQUIRE(accelerator, call)                                               \
+    do {                                                                         \
+        if (!(accelerator))                                                      \
+            return accel__fail(ACCEL_ERR_INVALID, call ": accelerator is NULL"); \
+    } while (0)
+
+accel_status_t accel_wait_for_everyone(accel_t *accelerator)
+{
+    REQUIRE(accelerator, "accel_wait_for_everyone");
+    return accel__comm_meet(accelerator->state.comm, "accel_wait_for_everyone", 0, NULL, 0, NULL);
+}
+
+accel_status_t accel_main_process_first_begin(accel_t *accelerator)
+{
+    REQUIRE(accelerator, "accel_main_process_first_begin");
+    return accel__state_first_begin(&accelerator->state, accel_is_main_process(accelerator));
+}
+
+accel_status_t accel_main_process_first_end(accel_t *accelerator)
+{
+    REQUIRE(accelerator, "accel_main_process_first_end");
+    return accel__state_first_end(&accelerator->state, accel_is_main_process(accelerator));
+}
+
+accel_status_t accel_local_main_process_first_begin(accel_t *accelerator)
+{
+    REQUIRE(accelerator, "accel_local_main_process_first_begin");
+    return accel__state_first_begin(&accelerator->state, accel_is_local_main_process(accelerator));
+}
+
+accel_status_t accel_local_main_process_first_end(accel_t *accelerator)
+{
+    REQUIRE(accelerator, "accel_local_main_process_first_end");
+    return accel__state_first_end(&accelerator->state, accel_is_local_main_process(accelerator));
+}
+
+/* ---- tensors ---- */
+
+accel_status_t accel_gather(accel_t *accelerator, const accel_tensor_t *tensor,
+                            accel_tensor_t **gathered)
+{
+    REQUIRE(accelerator, "accel_gather");
+    return accel__ops_gather(accelerator->state.comm, tensor, -1, gathered);
+}
+
+accel_status_t accel_gather_for_metrics(accel_t *accelerator, const accel_tensor_t *tensor,
+                                        accel_tensor_t **gathered)
+{
+    REQUIRE(accelerator, "accel_gather_for_metrics");
+    return accel__ops_gather(accelerator->state.comm, tensor,
+                             accel__loaders_real_rows(&accelerator->active_loaders), gathered);
+}
+
+accel_status_t accel_reduce(accel_t *accelerator, accel_tensor_t *tensor,
+                            accel_reduction_t reduction)
+{
+    REQUIRE(accelerator, "accel_reduce");
+    return accel__ops_reduce(accelerator->state.comm, tensor, reduction);
+}
+
+accel_status_t accel_broadcast(accel_t *accelerator, accel_tensor_t *tensor, int32_t from_process)
+{
+    REQUIRE(accelerator, "accel_broadcast");
+    return accel__ops_broadcast(accelerator->state.comm, tensor, from_process);
+}
+
+accel_status_t accel_pad_across_processes(accel_t *accelerator, const accel_tensor_t *tensor,
+                                          int32_t dim, double pad_index, bool pad_first,
+                                          accel_tensor_t **padded)
+{
+    REQUIRE(accelerator, "accel_pad_across_processes");
+    return accel__ops_pad_across_processes(accelerator->state.comm, tensor, dim, pad_index,
+                                           pad_first, padded);
+}
+
+accel_status_t accel_split_between_processes(const accel_t *accelerator, int64_t length,
+                                             bool apply_padding, accel_split_t *split)
+{
+    REQUIRE(accelerator, "accel_split_between_processes");
+    if (!split || length < 0)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_split_between_processes: %s",
+                           split ? "the length is negative" : "split is NULL");
+    *split = accel_split(length, accelerator->state.num_processes,
+                         accelerator->state.process_index, apply_padding);
+    return ACCEL_OK;
+}
+
+/* ---- tracking ---- */
+
+accel_status_t accel_init_trackers(accel_t *accelerator, const char *project_name,
+                                   const accel_item_t *config, const accel_item_t *init_kwargs)
+{
+    REQUIRE(accelerator, "accel_init_trackers");
+    return accel__comm_agree(
+        accelerator->state.comm, "accel_init_trackers",
+        accel__trackers_init(accelerator->trackers, project_name, config, init_kwargs));
+}
+
+accel_status_t accel_log(accel_t *accelerator, const accel_item_t *values, int64_t step)
+{
+    REQUIRE(accelerator, "accel_log");
+    return accel__trackers_log(accelerator->trackers, values, step);
+}
+
+accel_tracker_t *accel_get_tracker(accel_t *accelerator, const char *name)
+{
+    if (!accelerator || !name) {
+        accel__fail(ACCEL_ERR_INVALID, "accel_get_tracker: %s is NULL",
+                    accelerator ? "name" : "accelerator");
+        return NULL;
+    }
+    return accel__trackers_get(accelerator->trackers, name);
+}
+
+accel_status_t accel_end_training(accel_t *accelerator)
+{
+    REQUIRE(accelerator, "accel_end_training");
+    return accel__comm_agree(accelerator->state.comm, "accel_end_training",
+                             accel__trackers_finish(accelerator->trackers, 0));
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef ACCEL_ACCELERATOR_ACCELERATOR_H
+#define ACCEL_ACCELERATOR_ACCELERATOR_H
+
+#include <accel/accelerator.h>
+
+#include "data/data.h"
+#include "ops/ops.h"
+#include "state/state.h"
+#include "track/track.h"
+#include "train/train.h"
+
+struct accel_accelerator {
+    accel__state_t state;
+    accel__gradient_state_t gradient_state; /* knows models, optimizers and schedulers */
+    accel__active_loaders_t active_loaders;
+    accel__link_t loaders; /* prepared ones */
+    accel__trackers_t *trackers;
+    bool split_batches, even_batches;
+};
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The façade's training half: prepare and the step. */
+#include "accelerator/accelerator.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static accel_status_t check(const accel_t *accelerator, const void *object, const char *call,
+                            const char *what)
+{
+    if (!accelerator)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: accelerator is NULL", call);
+    if (!object)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: %s is NULL", call, what);
+    return ACCEL_OK;
+}
+
+/* Calls on a model want it prepared, and by this accelerator. */
+static accel_status_t check_model(const accel_t *accelerator, const accel_model_t *model,
+                                  const char *call)
+{
+    accel_status_t status = check(accelerator, model, call, "model");
+
+    if (status == ACCEL_OK && !accel__model_is_prepared(model))
+        return accel__fail(ACCEL_ERR_STATE, "%s: the model is not prepared; call accel_prepare() "
+                                            "first",
+                           call);
+    return status;
+}
+
+/* ---- prepare ---- */
+
+accel_status_t accel_prepare_model(accel_t *accelerator, accel_model_t *model)
+{
+    accel_status_t status = check(accelerator, model, "accel_prepare_model", "model");
+
+    return status == ACCEL_OK ? accel__model_prepare(model, &accelerator->gradient_state) : status;
+}
+
+accel_status_t accel_prepare_optimizer(accel_t *accelerator, accel_optimizer_t *optimizer)
+{
+    accel_status_t status = check(accelerator, optimizer, "accel_prepare_optimizer", "optimizer");
+
+    if (status != ACCEL_OK)
+        return status;
+    return accel__comm_agree(accelerator->state.comm, "accel_prepare_optimizer",
+                             accel__optimizer_prepare(optimizer, &accelerator->gradient_state));
+}
+
+accel_status_t accel_prepare_scheduler(accel_t *accelerator, accel_scheduler_t *scheduler)
+{
+    accel_status_t status = check(accelerator, scheduler, "accel_prepare_scheduler", "scheduler");
+
+    if (status != ACCEL_OK)
+        return status;
+    return accel__comm_agree(accelerator->state.comm, "accel_prepare_scheduler",
+                             accel__scheduler_prepare(scheduler, &accelerator->gradient_state));
+}
+
+/* Loaders that differ between ranks would hand out other samples than anybody thinks: each
+ * rank compares its signature with rank 0's. */
+static accel_status_t compare_loaders(accel_t *accelerator, const accel_loader_t *loader)
+{
+    accel_comm_t *comm = accelerator->state.comm;
+    char text[256] = "", first[256];
+    uint64_t mine[1], of_first[1];
+    accel_status_t status;
+
+    mine[0] = of_first[0] = accel__loader_signature(loader, text, sizeof(text));
+    memcpy(first, text, sizeof(first));
+    status = accel_comm_broadcast(comm, of_first, 1, ACCEL_I64, 0);
+    if (status == ACCEL_OK)
+        status = accel_comm_broadcast(comm, first, sizeof(first), ACCEL_U8, 0);
+    if (status != ACCEL_OK)
+        return status;
+    status = mine[0] == of_first[0]
+                 ? ACCEL_OK
+                 : accel__fail(ACCEL_ERR_MISMATCH,
+                               "the loader is %s on rank %d, but %s on rank 0", text,
+                               (int)accelerator->state.process_index, first);
+    return accel__comm_agree(comm, "accel_prepare_loader", status);
+}
+
+accel_status_t accel_prepare_loader(accel_t *accelerator, accel_loader_t *loader)
+{
+    accel_status_t status = check(accelerator, loader, "accel_prepare_loader", "loader");
+    accel__loader_world_t world;
+
+    if (status != ACCEL_OK)
+        return status;
+    status = compare_loaders(accelerator, loader);
+    if (status != ACCEL_OK)
+        return status;
+    world = (accel__loader_world_t){.process_index = accelerator->state.process_index,
+                                    .num_processes = accelerator->state.num_processes,
+                                    .split_batches = accelerator->split_batches,
+                                    .even_batches = accelerator->even_batches,
+                                    .active = &accelerator->active_loaders,
+                                    .prepared = &accelerator->loaders};
+    return accel__comm_agree(accelerator->state.comm, "accel_prepare_loader",
+                             accel__loader_prepare(loader, &world));
+}
+
+/* What is given must be the same on all ranks: it decides which collectives follow. */
+static accel_status_t compare_arguments(accel_t *accelerator, int32_t given)
+{
+    int32_t all[1];
+    accel_status_t status;
+
+    all[0] = given;
+    status = accel_comm_broadcast(accelerator->state.comm, all, 1, ACCEL_I32, 0);
+    if (status != ACCEL_OK)
+        return status;
+    return accel__comm_agree(
+        accelerator->state.comm, "accel_prepare",
+        all[0] == given ? ACCEL_OK
+                        : accel__fail(ACCEL_ERR_MISMATCH,
+                                      "accel_prepare: rank %d passes other objects than rank 0 "
+                                      "(one of them NULL here and not there)",
+                                      (int)accelerator->state.process_index));
+}
+
+accel_status_t accel_prepare(accel_t *accelerator, accel_model_t *model,
+                             accel_optimizer_t *optimizer, accel_loader_t *loader,
+                             accel_scheduler_t *scheduler)
+{
+    accel_status_t status;
+
+    if (!accelerator)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_prepare: accelerator is NULL");
+    status = compare_arguments(accelerator, (model ? 1 : 0) | (optimizer ? 2 : 0) |
+                                                (loader ? 4 : 0) | (scheduler ? 8 : 0));
+    if (status == ACCEL_OK && model)
+        status = accel_prepare_model(accelerator, model);
+    if (status == ACCEL_OK && optimizer)
+        status = accel_prepare_optimizer(accelerator, optimizer);
+    if (status == ACCEL_OK && loader)
+        status = accel_prepare_loader(accelerator, loader);
+    if (status == ACCEL_OK && scheduler)
+        status = accel_prepare_scheduler(accelerator, scheduler);
+    return status;
+}
+
+accel_status_t accel_unprepare_model(accel_t *accelerator, accel_model_t *model)
+{
+    accel_status_t status = check_model(accelerator, model, "accel_unprepare_model");
+
+    if (status == ACCEL_OK)
+        status = accel__comm_meet(accelerator->state.comm, "accel_unprepare_model", 0, NULL, 0,
+                                  NULL);
+    if (status == ACCEL_OK)
+        accel__model_unprepare(model);
+    return status;
+}
+
+/* ---- the step ---- */
+
+accel_status_t accel_backward(accel_t *accelerator, accel_model_t *model)
+{
+    accel_status_t status = check_model(accelerator, model, "accel_backward");
+
+    return status == ACCEL_OK ? accel__model_backward(model) : status;
+}
+
+double accel_gradient_scale(const accel_t *accelerator)
+{
+    return accel__gradient_scale(&accelerator->gradient_state);
+}
+
+accel_status_t accel_accumulate(accel_t *accelerator, accel_model_t *model)
+{
+    accel_status_t status = check_model(accelerator, model, "accel_accumulate");
+
+    if (status == ACCEL_OK)
+        accel__accumulate(&accelerator->gradient_state,
+                          accel__loaders_at_end(&accelerator->active_loaders));
+    return status;
+}
+
+accel_status_t accel_no_sync_begin(accel_t *accelerator, accel_model_t *model)
+{
+    accel_status_t status = check_model(accelerator, model, "accel_no_sync_begin");
+
+    if (status == ACCEL_OK)
+        accelerator->gradient_state.no_sync_depth++;
+    return status;
+}
+
+accel_status_t accel_no_sync_end(accel_t *accelerator, accel_model_t *model)
+{
+    accel_status_t status = check_model(accelerator, model, "accel_no_sync_end");
+
+    if (status != ACCEL_OK)
+        return status;
+    if (accelerator->gradient_state.no_sync_depth == 0)
+        return accel__fail(ACCEL_ERR_STATE, "accel_no_sync_end without accel_no_sync_begin");
+    accelerator->gradient_state.no_sync_depth--;
+    return ACCEL_OK;
+}
+
+bool accel_is_sync_step(const accel_t *accelerator)
+{
+    return accel__is_sync_step(&accelerator->gradient_state);
+}
+
+accel_status_t accel_sync_gradients(accel_t *accelerator, accel_model_t *model)
+{
+    accel_status_t status = check_model(accelerator, model, "accel_sync_gradients");
+
+    return status == ACCEL_OK ? accel__model_sync_gradients(model) : status;
+}
+
+accel_status_t accel_clip_grad_norm(accel_t *accelerator, accel_model_t *model, double max_norm,
+                                    double *norm)
+{
+    accel_status_t status = check_model(accelerator, model, "accel_clip_grad_norm");
+
+    return status == ACCEL_OK ? accel__model_clip_grad_norm(model, max_norm, norm) : status;
+}
+
+accel_status_t accel_sync_buffers(accel_t *accelerator, accel_model_t *model)
+{
+    accel_status_t status = check_model(accelerator, model, "accel_sync_buffers");
+
+    return status == ACCEL_OK ? accel__model_sync_buffers(model) : status;
+}
