@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The memory of a prepared model: one copy of the values for all ranks of the host, and the
+ * gradients of each rank, which the others read. */
+#ifndef ACCEL_TRAIN_ARENA_H
+#define ACCEL_TRAIN_ARENA_H
+
+#include <stdatomic.h>
+
+#include "comm/comm.h"
+#include "train/layout.h"
+
+/* Odd while its rank updates values: who finds another's odd after a failure knows that the
+ * values are part old, part new. On cache lines of its own. */
+typedef struct accel__version {
+    _Alignas(128) _Atomic uint32_t word;
+} accel__version_t;
+
+typedef struct accel__arena {
+    accel_comm_t *comm;
+    int32_t rank, num_ranks;
+    accel__shared_t memory;
+    accel__version_t *versions; /* one a rank */
+    unsigned char *values;      /* layout.size bytes */
+    unsigned char **gradients;  /* each rank's layout.trainable_size bytes */
+    const void **sources;       /* num_ranks pointers for a reduction */
+    unsigned char *met;         /* what the ranks bring to a barrier */
+} accel__arena_t;
+
+/* Local: what can fail on one rank alone. */
+accel_status_t accel__arena_reserve(accel__arena_t *arena, accel_comm_t *comm);
+
+/* Collective. On an error the arena is as after _reserve. */
+accel_status_t accel__arena_map(accel__arena_t *arena, const accel__layout_t *layout);
+
+/* Local; an arena of zeros is fine. */
+void accel__arena_release(accel__arena_t *arena);
+
+/* Write this rank's slices of the values and its gradients once, so that their pages lie
+ * near it. */
+void accel__arena_touch(accel__arena_t *arena, const accel__layout_t *layout);
+
+/* The average over the ranks of `count` gradients at `offset`, into `average`, which may be
+ * this rank's own place. */
+void accel__arena_average(accel__arena_t *arena, size_t offset, size_t count, accel_dtype_t dtype,
+                          void *average);
+
+void accel__arena_update_begin(accel__arena_t *arena);
+void accel__arena_update_end(accel__arena_t *arena);
+
+/* Did an update of this rank's not come to its end? */
+bool accel__arena_is_torn(const accel__arena_t *arena);
+
+#endif
