@@ -62,12 +62,10 @@ accel_status_t accel__fail_memory(const char *what, size_t size)
 accel_status_t accel__fail_errno(accel_status_t status, const char *format, ...)
 {
     va_list arguments;
-    char reason[128];
-    int error = errno;
+    char buffer[128];
+    /* GNU's strerror_r: returns the text, which may or may not be in the buffer. */
+    const char *reason = strerror_r(errno, buffer, sizeof(buffer));
 
-    /* XSI strerror_r is thread-safe; its failure leaves the number. */
-    if (strerror_r(error, reason, sizeof(reason)) != 0)
-        snprintf(reason, sizeof(reason), "error %d", error);
     va_start(arguments, format);
     set_last_error(format, arguments, reason);
     va_end(arguments);
