@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One tracker of an accelerator: every call of a slot goes through here. */
+#include "track/tracker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- entering and leaving ---- */
+
+/* A slot need not leave a text, and one left by an earlier failure must not pass for its own:
+ * so the text is compared with what was there before. */
+typedef struct slot_call {
+    char text_before[160];
+} slot_call_t;
+
+static accel_status_t lock_slots(accel_tracker_t *tracker)
+{
+    if (pthread_mutex_lock(&tracker->lock) != EDEADLK)
+        return ACCEL_OK;
+    return accel__fail(ACCEL_ERR_STATE, "tracker '%s' was called from one of its own slots",
+                       tracker->slots.name);
+}
+
+static void before_slot(slot_call_t *call)
+{
+    snprintf(call->text_before, sizeof(call->text_before), "%s", accel_last_error());
+}
+
+/* The status of a slot, its text made to name the tracker. */
+static accel_status_t after_slot(const accel_tracker_t *tracker, const slot_call_t *call,
+                                 const char *slot, accel_status_t status)
+{
+    size_t compared = sizeof(call->text_before) - 1;
+
+    if (status >= ACCEL_OK)
+        return ACCEL_OK;
+    if (strncmp(call->text_before, accel_last_error(), compared) == 0)
+        return accel__fail(status, "tracker '%s': %s failed with %s", tracker->slots.name, slot,
+                           accel_status_name(status));
+    return accel__fail(status, "tracker '%s': %s", tracker->slots.name, accel_last_error());
+}
+
+/* Keep the first failure of a log for finish. `report`: nobody else will hear of it now. */
+static void remember(accel_tracker_t *tracker, accel_status_t status, bool report)
+{
+    if (status == ACCEL_OK || tracker->failure != ACCEL_OK)
+        return;
+    tracker->failure = status;
+    snprintf(tracker->failure_text, sizeof(tracker->failure_text), "%s", accel_last_error());
+    if (report)
+        accel__log(ACCEL_LOG_ERROR, "%s", tracker->failure_text);
+}
+
+static accel_status_t flush_locked(accel_tracker_t *tracker)
+{
+    slot_call_t call;
+
+    if (!tracker->unflushed || !tracker->slots.flush)
+        return ACCEL_OK;
+    tracker->unflushed = false;
+    before_slot(&call);
+    return after_slot(tracker, &call, "flush", tracker->slots.flush(tracker->state));
+}
+
+/* Before a slot other than log: all that was logged is delivered and flushed, and the tracker
+ * is ours until leave(). A failure of the flush belongs to the rows, not to this call. */
+static accel_status_t enter(accel_tracker_t *tracker, slot_call_t *call)
+{
+    accel_status_t status = accel__trackers_check_running(tracker->owner);
+
+    if (status == ACCEL_OK)
+        status = accel__trackers_drain(tracker->owner);
+    if (status == ACCEL_OK)
+        status = lock_slots(tracker);
+    if (status != ACCEL_OK)
+        return status;
+    if (!tracker->started) {
+        pthread_mutex_unlock(&tracker->lock);
+        return accel__fail(ACCEL_ERR_STATE, "tracker '%s' does not run", tracker->slots.name);
+    }
+    remember(tracker, flush_locked(tracker), true);
+    before_slot(call);
+    return ACCEL_OK;
+}
+
+static accel_status_t leave(accel_tracker_t *tracker, const slot_call_t *call, const char *slot,
+                            accel_status_t status)
+{
+    status = after_slot(tracker, call, slot, status);
+    pthread_mutex_unlock(&tracker->lock);
+    return status;
+}
+
+static accel_status_t unsupported(const accel_tracker_t *tracker, const char *what)
+{
+    return accel__fail(ACCEL_ERR_UNSUPPORTED, "tracker '%s' cannot log %s", tracker->slots.name,
+                       what);
+}
+
+/* ---- life ---- */
+
+accel_status_t accel__tracker_open(accel_tracker_t *tracker, accel__trackers_t *owner,
+                                   const accel_tracker_class_t *tracker_class, bool here)
+{
+    pthread_mutexattr_t checking;
+    int error;
+
+    *tracker = (accel_tracker_t){.owner = owner, .slots = *tracker_class, .here = here};
+    tracker->run.tracker = tracker;
+    pthread_mutexattr_init(&checking);
+    pthread_mutexattr_settype(&checking, PTHREAD_MUTEX_ERRORCHECK);
+    error = pthread_mutex_init(&tracker->lock, &checking);
+    pthread_mutexattr_destroy(&checking);
+    return error == 0 ? ACCEL_OK : accel__fail_memory("a tracker's lock", sizeof(tracker->lock));
+}
+
+void accel__tracker_close(accel_tracker_t *tracker)
+{
+    pthread_mutex_destroy(&tracker->lock);
+}
+
+static void discard_state(accel_tracker_t *tracker)
+{
+    tracker->slots.destroy(tracker->state);
+    tracker->state = NULL;
+    tracker->started = false;
+    tracker->unflushed = false;
+}
+
+static accel_status_t create_and_start(accel_tracker_t *tracker, const accel_tracker_init_t *init)
+{
+    const accel_tracker_class_t *slots = &tracker->slots;
+    accel_status_t status;
+    slot_call_t call;
+
+    before_slot(&call);
+    status = after_slot(tracker, &call, "create",
+                        slots->create(slots->context, init, &tracker->state));
+    if (status != ACCEL_OK)
+        return status;
+    before_slot(&call);
+    status = slots->start ? slots->start(tracker->state) : ACCEL_OK;
+    status = after_slot(tracker, &call, "start", status);
+    if (status != ACCEL_OK)
+        discard_state(tracker);
+    tracker->started = status == ACCEL_OK;
+    return status;
+}
+
+accel_status_t accel__tracker_start(accel_tracker_t *tracker, const accel_tracker_init_t *init,
+                                    const accel_item_t *config)
+{
+    const accel_tracker_class_t *slots = &tracker->slots;
+    accel_status_t status = lock_slots(tracker);
+    slot_call_t call;
+
+    if (status != ACCEL_OK)
+        return status;
+    status = create_and_start(tracker, init);
+    before_slot(&call);
+    if (status == ACCEL_OK && config && slots->store_init_configuration)
+        status = after_slot(tracker, &call, "store_init_configuration",
+                            slots->store_init_configuration(tracker->state, config));
+    pthread_mutex_unlock(&tracker->lock);
+    return status;
+}
+
+static accel_status_t finish_locked(accel_tracker_t *tracker, int32_t exit_code)
+{
+    accel_status_t status;
+    slot_call_t call;
+
+    remember(tracker, flush_locked(tracker), false);
+    before_slot(&call);
+    status = tracker->slots.finish ? tracker->slots.finish(tracker->state, exit_code) : ACCEL_OK;
+    status = after_slot(tracker, &call, "finish", status);
+    remember(tracker, status, false);
+    discard_state(tracker);
+    return tracker->failure;
+}
+
+accel_status_t accel__tracker_stop(accel_tracker_t *tracker, int32_t exit_code)
+{
+    accel_status_t status = lock_slots(tracker);
+
+    if (status != ACCEL_OK)
+        return status;
+    if (tracker->started)
+        status = finish_locked(tracker, exit_code);
+    pthread_mutex_unlock(&tracker->lock);
+    return status == ACCEL_OK ? ACCEL_OK : accel__fail(status, "%s", tracker->failure_text);
+}
+
+/* ---- rows ---- */
+
+accel_status_t accel__tracker_deliver(accel_tracker_t *tracker, const accel_item_t *values,
+                                      int64_t step, double timestamp, bool flush)
+{
+    accel_status_t status = lock_slots(tracker);
+    slot_call_t call;
+
+    if (status != ACCEL_OK)
+        return status;
+    if (tracker->started) { /* else it ended while the caller was on its way here */
+        before_slot(&call);
+        status = tracker->slots.log(tracker->state, values, step, timestamp);
+        status = after_slot(tracker, &call, "log", status);
+        tracker->unflushed = true;
+        if (flush && status == ACCEL_OK)
+            status = flush_locked(tracker);
+        remember(tracker, status, !flush);
+    }
+    pthread_mutex_unlock(&tracker->lock);
+    return status;
+}
+
+accel_status_t accel__tracker_flush(accel_tracker_t *tracker)
+{
+    accel_status_t status = lock_slots(tracker);
+
+    if (status != ACCEL_OK)
+        return status;
+    if (tracker->started)
+        status = flush_locked(tracker);
+    remember(tracker, status, true);
+    pthread_mutex_unlock(&tracker->lock);
+    return status;
+}
+
+/* ---- what <accel/wandb.h> needs ---- */
+
+accel_status_t accel__tracker_update_config(accel_tracker_t *tracker, const accel_item_t *values)
+{
+    accel_status_t status;
+    slot_call_t call;
+
+    if (!tracker->slots.store_init_configuration)
+        return unsupported(tracker, "a configuration");
+    status = enter(tracker, &call);
+    if (status != ACCEL_OK)
+        return status;
+    return leave(tracker, &call, "store_init_configuration",
+                 tracker->slots.store_init_configuration(tracker->state, values));
+}
+
+accel_status_t accel__tracker_update_summary(accel_tracker_t *tracker, const accel_item_t *values)
+{
+    accel_status_t status;
+    slot_call_t call;
+
+    if (!tracker->slots.update_summary)
+        return unsupported(tracker, "a summary");
+    status = enter(tracker, &call);
+    if (status != ACCEL_OK)
+        return status;
+    return leave(tracker, &call, "update_summary",
+                 tracker->slots.update_summary(tracker->state, values));
+}
+
+const char *accel__tracker_info(accel_tracker_t *tracker, const char *what)
+{
+    const char *fact = NULL;
+
+    if (!tracker->slots.info || lock_slots(tracker) != ACCEL_OK)
+        return NULL;
+    if (tracker->started)
+        fact = tracker->slots.info(tracker->state, what);
+    pthread_mutex_unlock(&tracker->lock);
+    return fact;
+}
+
+/* ---- public ---- */
+
+static accel_status_t check_handle(const accel_tracker_t *tracker, const char *call)
+{
+    if (tracker)
+        return ACCEL_OK;
+    return accel__fail(ACCEL_ERR_INVALID, "%s: tracker is NULL; see what accel_get_tracker() said",
+                       call);
+}
+
+const char *accel_tracker_name(const accel_tracker_t *tracker)
+{
+    return tracker ? tracker->slots.name : NULL;
+}
+
+void *accel_tracker_unwrap(accel_tracker_t *tracker)
+{
+    void *object = NULL;
+
+    if (!tracker || !tracker->here || lock_slots(tracker) != ACCEL_OK)
+        return NULL;
+    if (tracker->started)
+        object = strcmp(tracker->slots.name, "wandb") == 0 ? (void *)&tracker->run
+                                                           : tracker->state;
+    pthread_mutex_unlock(&tracker->lock);
+    return object;
+}
+
+accel_status_t accel_tracker_log(accel_tracker_t *tracker, const accel_item_t *values, int64_t step)
+{
+    accel_status_t status = check_handle(tracker, "accel_tracker_log");
+
+    return status == ACCEL_OK ? accel__trackers_log_to(tracker->owner, tracker, values, step)
+                              : status;
+}
+
+static accel_status_t check_image(const accel_image_t *image, const char *key, int64_t index)
+{
+    if (!image->data)
+        return accel__fail(ACCEL_ERR_INVALID, "image %lld of '%s': data is NULL", (long long)index,
+                           key);
+    if (image->dtype != ACCEL_U8 && image->dtype != ACCEL_F32)
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "image %lld of '%s' is of %s; expected uint8 (0..255) or float32 (0..1)",
+                           (long long)index, key, accel_dtype_name(image->dtype));
+    if (image->height < 1 || image->width < 1 ||
+        (image->channels != 1 && image->channels != 3 && image->channels != 4))
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "image %lld of '%s' is %d x %d x %d; expected height x width x channels "
+                           "with 1, 3 or 4 channels",
+                           (long long)index, key, (int)image->height, (int)image->width,
+                           (int)image->channels);
+    return ACCEL_OK;
+}
+
+static accel_status_t check_images(const char *key, const accel_image_t *images, int64_t num_images)
+{
+    accel_status_t status = ACCEL_OK;
+
+    if (!key || !images || num_images < 1)
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "accel_tracker_log_images: expected a key and at least one image");
+    for (int64_t i = 0; i < num_images && status == ACCEL_OK; i++)
+        status = check_image(&images[i], key, i);
+    return status;
+}
+
+accel_status_t accel_tracker_log_images(accel_tracker_t *tracker, const char *key,
+                                        const accel_image_t *images, int64_t num_images,
+                                        int64_t step)
+{
+    accel_status_t status = check_handle(tracker, "accel_tracker_log_images");
+    slot_call_t call;
+
+    if (status == ACCEL_OK)
+        status = check_images(key, images, num_images);
+    if (status != ACCEL_OK || !tracker->here)
+        return status;
+    if (!tracker->slots.log_images)
+        return unsupported(tracker, "images");
+    status = enter(tracker, &call);
+    if (status != ACCEL_OK)
+        return status;
+    return leave(tracker, &call, "log_images",
+                 tracker->slots.log_images(tracker->state, key, images, num_images, step));
+}
+
+static size_t list_length(const accel_item_t *items)
+{
+    size_t length = 0;
+
+    while (items && items[length].type != ACCEL_TYPE_END)
+        length++;
+    return length;
+}
+
+static accel_status_t check_table(const char *name, const accel_list_t *columns,
+                                  const accel_list_t *rows)
+{
+    accel_status_t status;
+    size_t width;
+
+    if (!name || !columns || !rows)
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "accel_tracker_log_table: expected a name, columns and rows");
+    status = accel__dict_check(columns->items, name);
+    if (status == ACCEL_OK)
+        status = accel__dict_check(rows->items, name);
+    if (status != ACCEL_OK)
+        return status;
+    width = list_length(columns->items);
+    for (size_t i = 0; i < width; i++)
+        if (columns->items[i].type != ACCEL_TYPE_STRING)
+            return accel__fail(ACCEL_ERR_INVALID, "table '%s': the name of column %zu is no text",
+                               name, i);
+    for (size_t i = 0; i < list_length(rows->items); i++) {
+        const accel_item_t *row = &rows->items[i];
+
+        if (row->type != ACCEL_TYPE_LIST || list_length(row->value.list) != width)
+            return accel__fail(ACCEL_ERR_INVALID, "table '%s': row %zu is no list of %zu values",
+                               name, i, width);
+    }
+    return ACCEL_OK;
+}
+
+accel_status_t accel_tracker_log_table(accel_tracker_t *tracker, const char *name,
+                                       const accel_list_t *columns, const accel_list_t *rows,
+                                       int64_t step)
+{
+    accel_status_t status = check_handle(tracker, "accel_tracker_log_table");
+    slot_call_t call;
+
+    if (status == ACCEL_OK)
+        status = check_table(name, columns, rows);
+    if (status != ACCEL_OK || !tracker->here)
+        return status;
+    if (!tracker->slots.log_table)
+        return unsupported(tracker, "tables");
+    status = enter(tracker, &call);
+    if (status != ACCEL_OK)
+        return status;
+    return leave(tracker, &call, "log_table",
+                 tracker->slots.log_table(tracker->state, name, columns, rows, step));
+}
+
+accel_status_t accel_tracker_log_artifact(accel_tracker_t *tracker,
+                                          const accel_artifact_t *artifact)
+{
+    accel_status_t status = check_handle(tracker, "accel_tracker_log_artifact");
+    slot_call_t call;
+
+    if (status == ACCEL_OK && !artifact)
+        status = accel__fail(ACCEL_ERR_INVALID, "accel_tracker_log_artifact: artifact is NULL");
+    if (status != ACCEL_OK || !tracker->here)
+        return status;
+    if (!tracker->slots.log_artifact)
+        return unsupported(tracker, "artifacts");
+    status = enter(tracker, &call);
+    if (status != ACCEL_OK)
+        return status;
+    return leave(tracker, &call, "log_artifact",
+                 tracker->slots.log_artifact(tracker->state, accel_artifact_view(artifact)));
+}
