@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops/meeting.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(sizeof(accel__note_t) <= ACCEL__MEET_MAX &&
+                   ACCEL_MAX_NDIM * sizeof(int64_t) <= ACCEL__MEET_MAX,
+               "notes and shapes fit a meeting");
+
+static accel__note_t make_note(const accel__call_t *call)
+{
+    accel__note_t note = {.status = call->status, .extent = call->extent, .setting = call->setting};
+    const accel_tensor_t *tensor = call->tensor;
+    uint64_t hash = ACCEL__HASH_START;
+
+    if (call->status != ACCEL_OK)
+        return note;
+    for (int32_t d = call->free_dims; d < tensor->ndim; d++)
+        hash = accel__hash(hash, &tensor->shape[d], sizeof(tensor->shape[d]));
+    note.dtype = tensor->dtype;
+    note.ndim = tensor->ndim;
+    note.shape = hash;
+    return note;
+}
+
+/* "float32 [4, 3]" */
+static void describe(char *text, size_t size, const accel__note_t *note, const int64_t *shape)
+{
+    size_t used = (size_t)snprintf(text, size, "%s [", accel_dtype_name((accel_dtype_t)note->dtype));
+
+    for (int64_t d = 0; d < note->ndim && used < size; d++)
+        used += (size_t)snprintf(text + used, size - used, "%s%lld", d ? ", " : "",
+                                 (long long)shape[d]);
+    if (used < size)
+        snprintf(text + used, size - used, "]");
+}
+
+/* The ranks know that rank 0 and rank `other` differ; now they tell each other how. */
+static accel_status_t fail_shapes(accel_comm_t *comm, const accel__call_t *call,
+                                  const accel__note_t *notes, int32_t other)
+{
+    int64_t mine[ACCEL_MAX_NDIM] = {0};
+    int64_t *shapes = calloc((size_t)accel_comm_size(comm), sizeof(mine));
+    char zero_text[256], other_text[256];
+    accel_status_t status;
+
+    if (!shapes)
+        return accel__ops_give_up(comm, accel__fail_memory("the ranks' shapes", sizeof(mine)));
+    for (int32_t d = 0; d < call->tensor->ndim; d++)
+        mine[d] = call->tensor->shape[d];
+    status = accel__comm_meet(comm, call->operation, 0, mine, sizeof(mine), shapes);
+    if (status == ACCEL_OK) {
+        describe(zero_text, sizeof(zero_text), &notes[0], shapes);
+        describe(other_text, sizeof(other_text), &notes[other],
+                 shapes + (size_t)other * ACCEL_MAX_NDIM);
+        status = accel__fail(ACCEL_ERR_MISMATCH, "%s: rank 0 has %s, rank %d has %s",
+                             call->operation, zero_text, (int)other, other_text);
+    }
+    free(shapes);
+    return status;
+}
+
+static accel_status_t compare(accel_comm_t *comm, const accel__call_t *call,
+                              const accel__note_t *notes)
+{
+    int32_t size = accel_comm_size(comm);
+
+    for (int32_t r = 0; r < size; r++)
+        if (notes[r].status != ACCEL_OK)
+            return accel__comm_agree(comm, call->operation, call->status);
+    for (int32_t r = 1; r < size; r++) {
+        if (notes[r].dtype != notes[0].dtype || notes[r].ndim != notes[0].ndim ||
+            notes[r].shape != notes[0].shape)
+            return fail_shapes(comm, call, notes, r);
+        if (call->setting_name && notes[r].setting != notes[0].setting)
+            return accel__fail(ACCEL_ERR_MISMATCH, "%s: rank 0 has %s %lld, rank %d has %lld",
+                               call->operation, call->setting_name, (long long)notes[0].setting,
+                               (int)r, (long long)notes[r].setting);
+    }
+    return ACCEL_OK;
+}
+
+accel_status_t accel__ops_meet(accel_comm_t *comm, const accel__call_t *call,
+                               accel__note_t **notes)
+{
+    accel__note_t mine = make_note(call);
+    accel__note_t *all = calloc((size_t)accel_comm_size(comm), sizeof(*all));
+    accel_status_t status;
+
+    *notes = NULL;
+    if (!all)
+        return accel__ops_give_up(comm, accel__fail_memory("the ranks' notes", sizeof(*all)));
+    status = accel__comm_meet(comm, call->operation, 0, &mine, sizeof(mine), all);
+    if (status == ACCEL_OK)
+        status = compare(comm, call, all);
+    if (status != ACCEL_OK) {
+        free(all);
+        return status;
+    }
+    *notes = all;
+    return ACCEL_OK;
+}
+
+accel_status_t accel__ops_give_up(accel_comm_t *comm, accel_status_t status)
+{
+    char text[256];
+
+    if (status != ACCEL_ERR_NO_MEMORY)
+        return status;
+    snprintf(text, sizeof(text), "%s", accel_last_error());
+    return accel_comm_abort(comm, status, text);
+}
