@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Artifacts: files are hashed and copied to the staging folder in one pass; the record holds the
+ * manifest. The copies are what `wandb sync` uploads, whatever becomes of the originals. */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "run.h"
+
+enum { MD5_SIZE = 16, PIECE = 1 << 18 };
+
+static accel_status_t fail_digest(void)
+{
+    return accel__wandb_fail(ACCEL_ERR_UNSUPPORTED,
+                             "wandb: libcrypto refuses MD5, which artifacts' digests are made of");
+}
+
+static int copy_piece(int fd, const char *data, size_t size)
+{
+    while (size) {
+        ssize_t written = write(fd, data, size);
+        if (written < 0 && errno != EINTR)
+            return errno;
+        if (written > 0) {
+            data += written;
+            size -= (size_t)written;
+        }
+    }
+    return 0;
+}
+
+/* Everything from `fd` into the digest and to `copy_fd`. */
+static accel_status_t digest_stream(EVP_MD_CTX *md5, int fd, int copy_fd, char *piece,
+                                    const char *path, int64_t *size)
+{
+    for (;;) {
+        ssize_t got = read(fd, piece, PIECE);
+        if (got == 0)
+            return ACCEL_OK;
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot read the artifact's file",
+                                           path);
+        int error = copy_fd < 0 ? 0 : copy_piece(copy_fd, piece, (size_t)got);
+        if (error)
+            return accel__wandb_fail_errno(ACCEL_ERR_IO, error,
+                                           "cannot stage (WANDB_DATA_DIR says where) the "
+                                           "artifact's file", path);
+        if (EVP_DigestUpdate(md5, piece, (size_t)got) != 1)
+            return fail_digest();
+        *size += got;
+    }
+}
+
+accel_status_t accel__wandb_file_digest(const char *path, int copy_fd, char digest[25],
+                                        int64_t *size)
+{
+    unsigned char hash[MD5_SIZE];
+    accel_status_t status = ACCEL_OK;
+    char *piece = malloc(PIECE);
+    EVP_MD_CTX *md5 = EVP_MD_CTX_new();
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *size = 0;
+    if (fd < 0)
+        status = accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot read the artifact's file",
+                                         path);
+    else if (!piece || !md5)
+        status = accel__wandb_fail_memory();
+    else if (EVP_DigestInit_ex(md5, EVP_md5(), NULL) != 1)
+        status = fail_digest();
+    else
+        status = digest_stream(md5, fd, copy_fd, piece, path, size);
+    if (!status && EVP_DigestFinal_ex(md5, hash, NULL) != 1)
+        status = fail_digest();
+    if (!status)
+        EVP_EncodeBlock((unsigned char *)digest, hash, MD5_SIZE);
+    if (fd >= 0)
+        close(fd);
+    EVP_MD_CTX_free(md5);
+    free(piece);
+    return status;
+}
+
+accel_status_t accel__wandb_manifest_digest(const accel__wandb_manifest_line_t *lines,
+                                            size_t count, char digest[33])
+{
+    static const char head[] = "wandb-artifact-manifest-v1\n";
+    unsigned char hash[MD5_SIZE];
+    EVP_MD_CTX *md5 = EVP_MD_CTX_new();
+    if (!md5)
+        return accel__wandb_fail_memory();
+    bool good = EVP_DigestInit_ex(md5, EVP_md5(), NULL) == 1 &&
+                EVP_DigestUpdate(md5, head, strlen(head)) == 1;
+    for (size_t i = 0; i < count && good; i++)
+        good = EVP_DigestUpdate(md5, lines[i].path, strlen(lines[i].path)) == 1 &&
+               EVP_DigestUpdate(md5, ":", 1) == 1 &&
+               EVP_DigestUpdate(md5, lines[i].digest, strlen(lines[i].digest)) == 1 &&
+               EVP_DigestUpdate(md5, "\n", 1) == 1;
+    good = good && EVP_DigestFinal_ex(md5, hash, NULL) == 1;
+    EVP_MD_CTX_free(md5);
+    if (!good)
+        return fail_digest();
+    for (size_t i = 0; i < MD5_SIZE; i++)
+        snprintf(digest + 2 * i, 3, "%02x", hash[i]);
+    return ACCEL_OK;
+}
+
+/* ---- staging ---- */
+
+static accel_status_t make_staging(char **directory)
+{
+    char *path = accel__wandb_staging_dir();
+    if (!path)
+        return accel__wandb_fail(ACCEL_ERR_IO,
+                                 "wandb: there is no home to stage artifacts in; set "
+                                 "WANDB_DATA_DIR");
+    char *absolute = path[0] == '/' ? strdup(path) : NULL, *here = NULL;
+    if (!absolute) {
+        here = getcwd(NULL, 0);
+        absolute = here ? accel__wandb_join(here, path) : NULL;
+    }
+    free(here);
+    free(path);
+    if (!absolute)
+        return accel__wandb_fail_memory();
+    int error = accel__wandb_make_dirs(absolute);
+    *directory = absolute;
+    if (error)
+        return accel__wandb_fail_errno(ACCEL_ERR_IO, error,
+                                       "cannot make (WANDB_DATA_DIR says where) the staging folder",
+                                       absolute);
+    return ACCEL_OK;
+}
+
+/* Copies the file; *copy is its path, in the run's arena. */
+static accel_status_t stage(accel__wandb_run_t *run, const char *directory, const char *path,
+                            char digest[25], int64_t *size, char **copy)
+{
+    char *name = accel__wandb_join(directory, "tmpXXXXXXXX");
+    int fd = name ? mkostemp(name, O_CLOEXEC) : -1;
+    if (fd < 0) {
+        int error = name ? errno : ENOMEM;
+        free(name);
+        return accel__wandb_fail_errno(ACCEL_ERR_IO, error,
+                                       "cannot stage (WANDB_DATA_DIR says where) files in",
+                                       directory);
+    }
+    accel_status_t status = accel__wandb_file_digest(path, fd, digest, size);
+    if (close(fd) < 0 && !status)
+        status = accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot stage the artifact's file",
+                                         path);
+    if (status)
+        (void)unlink(name);
+    else
+        *copy = accel__wandb_arena_copy(&run->arena, name, strlen(name));
+    free(name);
+    return status;
+}
+
+/* ---- the record ---- */
+
+static accel_status_t fill_entry(accel__wandb_run_t *run, const accel_artifact_entry_t *entry,
+                                 const char *staging, Wandb__ArtifactManifestEntry *record)
+{
+    char digest[25], *copy = NULL;
+    int64_t size = 0;
+    accel__wandb_put(run, &record->path, entry->path);
+    if (entry->reference) {
+        accel__wandb_put(run, &record->ref, entry->reference);
+        accel__wandb_put(run, &record->digest, entry->digest ? entry->digest : entry->reference);
+        record->size = entry->size > 0 ? entry->size : 0;
+        return ACCEL_OK;
+    }
+    accel_status_t status = entry->immutable
+                                ? accel__wandb_file_digest(entry->local_path, -1, digest, &size)
+                                : stage(run, staging, entry->local_path, digest, &size, &copy);
+    if (status)
+        return status;
+    accel__wandb_put(run, &record->digest,
+                     accel__wandb_arena_copy(&run->arena, digest, strlen(digest)));
+    accel__wandb_put(run, &record->local_path, entry->immutable ? entry->local_path : copy);
+    record->size = size;
+    return ACCEL_OK;
+}
+
+static Wandb__ArtifactManifest *new_manifest(accel__wandb_run_t *run, size_t count)
+{
+    Wandb__ArtifactManifest *manifest =
+        accel__wandb_new(run, &wandb__artifact_manifest__descriptor);
+    Wandb__StoragePolicyConfigItem *layout =
+        accel__wandb_new(run, &wandb__storage_policy_config_item__descriptor);
+    manifest->version = 1;
+    accel__wandb_put(run, &manifest->storage_policy, "wandb-storage-policy-v1");
+    accel__wandb_put(run, &layout->key, "storageLayout");
+    accel__wandb_put(run, &layout->value_json, "\"V2\"");
+    manifest->storage_policy_config = accel__wandb_arena_take(&run->arena, sizeof(void *));
+    if (manifest->storage_policy_config) {
+        manifest->storage_policy_config[0] = layout;
+        manifest->n_storage_policy_config = 1;
+    }
+    manifest->contents = accel__wandb_arena_take(&run->arena, count * sizeof(void *));
+    return manifest;
+}
+
+static accel_status_t fill_manifest(accel__wandb_run_t *run, const accel_artifact_view_t *artifact,
+                                    Wandb__ArtifactManifest *manifest, char digest[33])
+{
+    size_t count = (size_t)artifact->num_entries;
+    accel__wandb_manifest_line_t *lines =
+        accel__wandb_arena_take(&run->arena, count * sizeof(*lines));
+    char *staging = NULL;
+    accel_status_t status = ACCEL_OK;
+    if (!manifest->contents || !lines)
+        return accel__wandb_fail_memory();
+    for (size_t i = 0; i < count && !status; i++) {
+        const accel_artifact_entry_t *entry = &artifact->entries[i];
+        Wandb__ArtifactManifestEntry *record =
+            accel__wandb_new(run, &wandb__artifact_manifest_entry__descriptor);
+        if (!entry->reference && !entry->immutable && !staging)
+            status = make_staging(&staging);
+        if (!status)
+            status = fill_entry(run, entry, staging, record);
+        manifest->contents[manifest->n_contents++] = record;
+        lines[i] = (accel__wandb_manifest_line_t){record->path, record->digest};
+    }
+    free(staging);
+    return status ? status : accel__wandb_manifest_digest(lines, count, digest);
+}
+
+/* A failure in the middle leaves no copies behind. */
+static void unstage(const accel_artifact_view_t *artifact, const Wandb__ArtifactManifest *manifest)
+{
+    for (size_t i = 0; i < manifest->n_contents; i++) {
+        const char *copy = manifest->contents[i]->local_path;
+        if (!artifact->entries[i].immutable && *copy)
+            (void)unlink(copy);
+    }
+}
+
+/* "latest" is always among the aliases, and first. */
+static void put_aliases(accel__wandb_run_t *run, const accel_artifact_view_t *artifact,
+                        Wandb__ArtifactRecord *record)
+{
+    size_t count = (size_t)artifact->num_aliases;
+    record->aliases = accel__wandb_arena_take(&run->arena, (count + 1) * sizeof(char *));
+    if (!record->aliases)
+        return;
+    accel__wandb_put(run, &record->aliases[record->n_aliases++], "latest");
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(artifact->aliases[i], "latest") != 0)
+            accel__wandb_put(run, &record->aliases[record->n_aliases++], artifact->aliases[i]);
+    }
+}
+
+accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
+                                          const accel_artifact_view_t *artifact)
+{
+    char digest[33], client_id[129], sequence_id[129];
+    Wandb__ArtifactManifest *manifest = new_manifest(run, (size_t)artifact->num_entries);
+    accel_status_t status = fill_manifest(run, artifact, manifest, digest);
+    if (!status)
+        status = accel__wandb_random_id(client_id, 128);
+    if (!status)
+        status = accel__wandb_random_id(sequence_id, 128);
+    if (status) {
+        unstage(artifact, manifest);
+        accel__wandb_arena_free(&run->arena);
+        return status;
+    }
+    Wandb__ArtifactRecord *about = accel__wandb_new(run, &wandb__artifact_record__descriptor);
+    accel__wandb_put(run, &about->run_id, run->settings.run_id);
+    accel__wandb_put(run, &about->project, run->settings.project);
+    accel__wandb_put(run, &about->entity, run->settings.entity);
+    accel__wandb_put(run, &about->type, artifact->type);
+    accel__wandb_put(run, &about->name, artifact->name);
+    accel__wandb_put(run, &about->digest, digest);
+    accel__wandb_put(run, &about->description, artifact->description);
+    accel__wandb_put(run, &about->metadata, artifact->metadata);
+    put_aliases(run, artifact, about);
+    about->manifest = manifest;
+    about->finalize = true;
+    accel__wandb_put(run, &about->client_id, client_id);
+    accel__wandb_put(run, &about->sequence_client_id, sequence_id);
+    accel__wandb_put(run, &about->digest_algorithm, "MANIFEST_MD5");
+    Wandb__Record *record = accel__wandb_new(run, &wandb__record__descriptor);
+    record->artifact = about;
+    accel__wandb_emit(run, record, true);
+    return accel__wandb_commit(run);
+}

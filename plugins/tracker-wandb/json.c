@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Values as JSON text. Written here and not by jansson because the spelling of numbers is a
+ * part of what must be equal, and because NaN and Infinity are written bare. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "text.h"
+
+/* The fewest digits that read back as `value`: "ddd…", with the decimal exponent of the first. */
+static void shortest_digits(double value, char digits[24], int *exponent)
+{
+    char text[40];
+    for (int precision = 0; precision < 17; precision++) {
+        snprintf(text, sizeof(text), "%.*e", precision, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    char *e = strchr(text, 'e');
+    *exponent = (int)strtol(e + 1, NULL, 10);
+    size_t count = 0;
+    for (const char *c = text; c < e; c++) {
+        if (*c >= '0' && *c <= '9')
+            digits[count++] = *c;
+    }
+    while (count > 1 && digits[count - 1] == '0')
+        count--;
+    digits[count] = '\0';
+}
+
+static void put_scientific(accel__wandb_text_t *text, const char *digits, int exponent)
+{
+    accel__wandb_text_append(text, digits, 1);
+    if (digits[1])
+        accel__wandb_text_printf(text, ".%s", digits + 1);
+    accel__wandb_text_printf(text, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
+}
+
+static void put_positional(accel__wandb_text_t *text, const char *digits, int exponent)
+{
+    int count = (int)strlen(digits);
+    if (exponent < 0) {
+        accel__wandb_text_printf(text, "0.%.*s%s", -exponent - 1, "000000", digits);
+    } else if (count <= exponent + 1) {
+        accel__wandb_text_puts(text, digits);
+        for (int i = count; i < exponent + 1; i++)
+            accel__wandb_text_puts(text, "0");
+    } else {
+        accel__wandb_text_printf(text, "%.*s.%s", exponent + 1, digits, digits + exponent + 1);
+    }
+}
+
+void accel__wandb_json_number(accel__wandb_text_t *text, double value, accel__wandb_json_t style)
+{
+    if (isnan(value)) {
+        accel__wandb_text_puts(text, style == ACCEL__WANDB_JSON_GO ? "NaN" : "null");
+        return;
+    }
+    if (signbit(value))
+        accel__wandb_text_puts(text, "-");
+    if (isinf(value)) {
+        accel__wandb_text_puts(text, "Infinity");
+        return;
+    }
+    char digits[24];
+    int exponent;
+    shortest_digits(fabs(value), digits, &exponent);
+    if (exponent < -4 || exponent >= (style == ACCEL__WANDB_JSON_GO ? 6 : 16)) {
+        put_scientific(text, digits, exponent);
+        return;
+    }
+    put_positional(text, digits, exponent);
+    if (style == ACCEL__WANDB_JSON_PYTHON && (int)strlen(digits) <= exponent + 1)
+        accel__wandb_text_puts(text, ".0");
+}
+
+void accel__wandb_json_string(accel__wandb_text_t *text, const char *string)
+{
+    static const char plain[] = "\b\t\n\f\r\"\\", letters[] = "btnfr\"\\";
+    accel__wandb_text_puts(text, "\"");
+    for (const char *c = string; *c; c++) {
+        const char *found = strchr(plain, *c);
+        if (found)
+            accel__wandb_text_printf(text, "\\%c", letters[found - plain]);
+        else if ((unsigned char)*c < 0x20)
+            accel__wandb_text_printf(text, "\\u%04x", (unsigned)*c);
+        else
+            accel__wandb_text_append(text, c, 1);
+    }
+    accel__wandb_text_puts(text, "\"");
+}
+
+static void put_members(accel__wandb_text_t *text, const accel_item_t *items, bool keys,
+                        accel__wandb_json_t style)
+{
+    for (const accel_item_t *item = items; item && item->type != ACCEL_TYPE_END; item++) {
+        if (item != items)
+            accel__wandb_text_puts(text, ",");
+        if (keys) {
+            accel__wandb_json_string(text, item->key);
+            accel__wandb_text_puts(text, ":");
+        }
+        accel__wandb_json_value(text, item, style);
+    }
+}
+
+void accel__wandb_json_value(accel__wandb_text_t *text, const accel_item_t *item,
+                             accel__wandb_json_t style)
+{
+    switch (item->type) {
+    case ACCEL_TYPE_END:
+    case ACCEL_TYPE_NULL:
+        accel__wandb_text_puts(text, "null");
+        break;
+    case ACCEL_TYPE_BOOL:
+        accel__wandb_text_puts(text, item->value.b ? "true" : "false");
+        break;
+    case ACCEL_TYPE_INT:
+        accel__wandb_text_printf(text, "%" PRId64, item->value.i);
+        break;
+    case ACCEL_TYPE_UINT:
+        /* Go's readers hold integers in 64 bits with sign, and larger ones as floats */
+        if (style == ACCEL__WANDB_JSON_GO && item->value.u > INT64_MAX)
+            accel__wandb_json_number(text, (double)item->value.u, style);
+        else
+            accel__wandb_text_printf(text, "%" PRIu64, item->value.u);
+        break;
+    case ACCEL_TYPE_FLOAT:
+        accel__wandb_json_number(text, item->value.f, style);
+        break;
+    case ACCEL_TYPE_STRING:
+        accel__wandb_json_string(text, item->value.s);
+        break;
+    case ACCEL_TYPE_DICT:
+        accel__wandb_text_puts(text, "{");
+        put_members(text, item->value.dict, true, style);
+        accel__wandb_text_puts(text, "}");
+        break;
+    case ACCEL_TYPE_LIST:
+        accel__wandb_text_puts(text, "[");
+        put_members(text, item->value.list, false, style);
+        accel__wandb_text_puts(text, "]");
+        break;
+    }
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A run: its folder, its log, its open row, its summary. */
+#ifndef ACCEL_TRACKER_WANDB_RUN_H
+#define ACCEL_TRACKER_WANDB_RUN_H
+
+#include <stddef.h>
+#include <time.h>
+
+#include "log.h"
+#include "settings.h"
+#include "wandb.pb-c.h"
+
+/* ---- console.c: the lines on stderr that the user of W&B knows ---- */
+
+typedef struct {
+    bool silent, quiet, color;
+} accel__wandb_console_t;
+
+accel__wandb_console_t accel__wandb_console(const accel__wandb_settings_t *settings);
+void accel__wandb_say(const accel__wandb_console_t *console, const char *format, ...)
+    ACCEL_PRINTF(2, 3);
+void accel__wandb_warn(const accel__wandb_console_t *console, const char *format, ...)
+    ACCEL_PRINTF(2, 3);
+
+/* ---- row.c: the values of one step ---- */
+
+/* A value at the end of a path of keys, as JSON text. */
+typedef struct {
+    char **path;
+    size_t depth;
+    char *json;
+    uint64_t hash; /* of path[0] */
+    accel_type_t type;
+    double number; /* of INT, UINT and FLOAT */
+} accel__wandb_leaf_t;
+
+typedef struct {
+    accel__wandb_leaf_t *leaves;
+    size_t count, capacity;
+    accel__wandb_arena_t arena;
+} accel__wandb_row_t;
+
+/* Merge: a later value takes the place of an earlier one at, above or below its path. */
+accel_status_t accel__wandb_row_merge(accel__wandb_row_t *row, const accel_item_t *values);
+void accel__wandb_row_clear(accel__wandb_row_t *row);
+
+/* ---- summary.c: what is shown when the run ends ---- */
+
+enum { ACCEL__WANDB_POINTS = 512 };
+
+/* A metric: its last value, and points of its history, ever sparser. */
+typedef struct {
+    char *key, *json;
+    accel_type_t type; /* of the last value; ACCEL_TYPE_END: none to show */
+    double *points;
+    size_t num_points, stride, seen;
+} accel__wandb_metric_t;
+
+typedef struct {
+    accel__wandb_metric_t *metrics; /* sorted by key */
+    size_t count, capacity;
+} accel__wandb_summary_t;
+
+accel_status_t accel__wandb_summary_add_row(accel__wandb_summary_t *summary,
+                                            const accel__wandb_row_t *row);
+accel_status_t accel__wandb_summary_set(accel__wandb_summary_t *summary, const char *key,
+                                        const char *json, accel_type_t type);
+void accel__wandb_summary_print(const accel__wandb_summary_t *summary,
+                                const accel__wandb_console_t *console);
+void accel__wandb_summary_free(accel__wandb_summary_t *summary);
+
+/* ---- the run ---- */
+
+typedef struct {
+    accel__wandb_settings_t settings;
+    accel__wandb_console_t console;
+    char *wandb_dir, *dir, *log_path, *sync_command;
+    accel__wandb_log_t log;
+    int64_t num_records;
+    accel__wandb_arena_t arena; /* of the record in the making */
+    max_align_t scrap[64];      /* stands in for a message there is no memory for */
+    Wandb__TelemetryFeature features;
+    struct timespec started_at, start_time;
+    char writer_id[37];
+
+    accel__wandb_row_t row; /* the open row */
+    bool row_open, warned_step;
+    int64_t step;
+    double row_timestamp, last_timestamp;
+    accel__wandb_summary_t summary;
+
+    bool started, finished, broken; /* broken: the log could not be written, and ends there */
+} accel__wandb_run_t;
+
+double accel__wandb_run_elapsed(const accel__wandb_run_t *run, double now);
+double accel__wandb_now(void);
+
+/* ---- rundir.c ---- */
+
+/* Decide on an id, make the folders and links, open the log. */
+accel_status_t accel__wandb_rundir_create(accel__wandb_run_t *run);
+/* wandb-resume.json: written at the start of a resume="auto" run, gone after a clean end. */
+void accel__wandb_rundir_forget_resume(const accel__wandb_run_t *run);
+/* A line in logs/debug.log; best effort. */
+void accel__wandb_debug(const accel__wandb_run_t *run, const char *format, ...) ACCEL_PRINTF(2, 3);
+
+/* ---- record.c: records are made in the run's arena, which is emptied at each commit ---- */
+
+/* An initialised message. Without memory it is a scrap to write to, and the commit fails. */
+void *accel__wandb_new(accel__wandb_run_t *run, const ProtobufCMessageDescriptor *descriptor);
+
+/* Set a text of a message: NULL leaves it unset; bytes that are no UTF-8, which readers
+ * refuse, are replaced. `text` must live until the message is packed. */
+void accel__wandb_put(accel__wandb_run_t *run, char **field, const char *text);
+
+/* Pack behind what is pending, with the next number. `with_stream`: carries the run's id, as
+ * the records that stock sends from its front end do. */
+void accel__wandb_emit(accel__wandb_run_t *run, Wandb__Record *record, bool with_stream);
+/* Write everything pending. A failure is reported once; the log then stays as it is. */
+accel_status_t accel__wandb_commit(accel__wandb_run_t *run);
+
+Wandb__Timestamp *accel__wandb_timestamp(accel__wandb_run_t *run, struct timespec time);
+accel_status_t accel__wandb_emit_start(accel__wandb_run_t *run);
+void accel__wandb_emit_telemetry(accel__wandb_run_t *run);
+void accel__wandb_emit_config(accel__wandb_run_t *run, const accel_item_t *config);
+void accel__wandb_emit_summary(accel__wandb_run_t *run, const accel_item_t *values);
+void accel__wandb_emit_row(accel__wandb_run_t *run);
+void accel__wandb_emit_runtime(accel__wandb_run_t *run, double now);
+void accel__wandb_emit_end(accel__wandb_run_t *run, int32_t exit_code, double now);
+
+/* ---- system.c and git.c: where the program runs ---- */
+
+void accel__wandb_emit_environment(accel__wandb_run_t *run);
+/* The work tree that holds `directory`: the URL (without user and password) of the remote, and
+ * HEAD's commit, to free(); NULL where there is none. */
+void accel__wandb_git_find(const char *directory, const char *remote, char **url, char **commit);
+Wandb__GitRepoRecord *accel__wandb_git_record(accel__wandb_run_t *run);
+
+/* ---- artifact.c ---- */
+
+accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
+                                          const accel_artifact_view_t *artifact);
+/* Base64 of a file's MD5, and on the way a copy of it to `copy_fd` (-1: none). */
+accel_status_t accel__wandb_file_digest(const char *path, int copy_fd, char digest[25],
+                                        int64_t *size);
+/* The digest of an artifact whose entries have these paths and digests, sorted by path. */
+typedef struct {
+    const char *path, *digest;
+} accel__wandb_manifest_line_t;
+accel_status_t accel__wandb_manifest_digest(const accel__wandb_manifest_line_t *lines,
+                                            size_t count, char digest[33]);
+
+#endif
