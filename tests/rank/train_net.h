@@ -76,43 +76,53 @@ static inline double net_target(int64_t sample, int at)
     return cos(0.21 * (double)sample + (double)at);
 }
 
-static inline void net_accumulate(net_t *net, int i, size_t at, double gradient)
+/* Of one kind, all parameters as double: the arithmetic is double whatever the dtypes are. */
+typedef struct net_values {
+    double w1[NET_IN][NET_HIDDEN], b1[NET_HIDDEN], w2[NET_HIDDEN][NET_OUT], b2[NET_OUT];
+} net_values_t;
+
+static inline double *net_part(net_values_t *values, int i)
 {
-    net_set(net, i, net->gradients[i], at, net_get(net, i, net->gradients[i], at) + gradient);
+    double *parts[NET_PARAMS] = {values->w1[0], values->b1, values->w2[0], values->b2};
+
+    return parts[i];
 }
 
-/* One sample's part of scale * d(mean square error)/dparameters. */
-static inline void net_sample(net_t *net, int64_t sample, double scale)
+/* Add one sample's part of scale * d(mean square error)/dparameters to `g`. */
+static inline void net_sample(const net_values_t *p, net_values_t *g, int64_t sample, double scale)
 {
-    double input[NET_IN], hidden[NET_HIDDEN], delta[NET_HIDDEN] = {0};
+    double hidden[NET_HIDDEN], delta[NET_HIDDEN] = {0};
 
-    for (int x = 0; x < NET_IN; x++)
-        input[x] = net_input(sample, x);
-    for (int h = 0; h < NET_HIDDEN; h++) {
-        double sum = net_value(net, 1, (size_t)h);
-
-        for (int x = 0; x < NET_IN; x++)
-            sum += input[x] * net_value(net, 0, (size_t)(x * NET_HIDDEN + h));
-        hidden[h] = tanh(sum);
-    }
-    for (int o = 0; o < NET_OUT; o++) {
-        double sum = net_value(net, 3, (size_t)o);
+    memcpy(hidden, p->b1, sizeof(hidden));
+    for (int x = 0; x < NET_IN; x++) {
+        double input = net_input(sample, x);
 
         for (int h = 0; h < NET_HIDDEN; h++)
-            sum += hidden[h] * net_value(net, 2, (size_t)(h * NET_OUT + o));
-        sum = scale * 2 * (sum - net_target(sample, o)) / NET_OUT;
-        net_accumulate(net, 3, (size_t)o, sum);
+            hidden[h] += input * p->w1[x][h];
+    }
+    for (int h = 0; h < NET_HIDDEN; h++)
+        hidden[h] = tanh(hidden[h]);
+    for (int o = 0; o < NET_OUT; o++) {
+        double error = p->b2[o] - net_target(sample, o);
+
+        for (int h = 0; h < NET_HIDDEN; h++)
+            error += hidden[h] * p->w2[h][o];
+        error *= scale * 2 / NET_OUT;
+        g->b2[o] += error;
         for (int h = 0; h < NET_HIDDEN; h++) {
-            net_accumulate(net, 2, (size_t)(h * NET_OUT + o), sum * hidden[h]);
-            delta[h] += sum * net_value(net, 2, (size_t)(h * NET_OUT + o));
+            g->w2[h][o] += error * hidden[h];
+            delta[h] += error * p->w2[h][o];
         }
     }
     for (int h = 0; h < NET_HIDDEN; h++) {
-        double gradient = delta[h] * (1 - hidden[h] * hidden[h]);
+        delta[h] *= 1 - hidden[h] * hidden[h];
+        g->b1[h] += delta[h];
+    }
+    for (int x = 0; x < NET_IN; x++) {
+        double input = net_input(sample, x);
 
-        net_accumulate(net, 1, (size_t)h, gradient);
-        for (int x = 0; x < NET_IN; x++)
-            net_accumulate(net, 0, (size_t)(x * NET_HIDDEN + h), gradient * input[x]);
+        for (int h = 0; h < NET_HIDDEN; h++)
+            g->w1[x][h] += input * delta[h];
     }
 }
 
@@ -120,11 +130,19 @@ static inline void net_sample(net_t *net, int64_t sample, double scale)
 static inline accel_status_t net_backward(void *context, double scale)
 {
     net_t *net = context;
+    net_values_t p, g = {.b2 = {0}};
 
     if (net->fail)
         return accel_fail(ACCEL_ERR_IO, "the sample is on fire");
+    for (int i = 0; i < NET_PARAMS; i++)
+        for (size_t at = 0; at < net_size(i); at++)
+            net_part(&p, i)[at] = net_value(net, i, at);
     for (int64_t i = 0; i < net->count; i++)
-        net_sample(net, (net->first + i) % NET_SAMPLES, scale / (double)net->count);
+        net_sample(&p, &g, (net->first + i) % NET_SAMPLES, scale / (double)net->count);
+    for (int i = 0; i < NET_PARAMS; i++)
+        for (size_t at = 0; at < net_size(i); at++)
+            net_set(net, i, net->gradients[i], at,
+                    net_get(net, i, net->gradients[i], at) + net_part(&g, i)[at]);
     return ACCEL_OK;
 }
 
