@@ -7,7 +7,7 @@
 #include "base/base.h"
 
 /* Compact. NaN, Infinity and -Infinity are written bare, as Python does and reads; other
- * numbers have the fewest digits that read back the same, and one of type float always has
+ * floats have the fewest of 15, 16 or 17 digits that read back the same, and always
  * a '.' or an exponent. */
 void accel__json_string(accel__text_t *text, const char *string);
 void accel__json_float(accel__text_t *text, double value);
