@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define ACCEL__DEFINES_FAIL
 #include "base/base.h"
 
 #include <errno.h>
