@@ -33,6 +33,14 @@ _Noreturn void test_fail(const char *file, int line, const char *format, ...)
     _exit(1);
 }
 
+void test_check_status(const char *file, int line, const char *call, accel_status_t expected,
+                       accel_status_t found)
+{
+    if (found != expected)
+        test_fail(file, line, "%.200s is %s, not %s: %s", call, accel_status_name(found),
+                  accel_status_name(expected), accel_last_error());
+}
+
 bool test_ranks_are_threads(void)
 {
     const char *threads = getenv("ACCEL_TEST_THREADS");

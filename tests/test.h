@@ -61,14 +61,10 @@ const char *test_dir(void);
     } while (0)
 
 /* A call must give this status; the last error is shown when it does not. */
-#define CHECK_STATUS(expected, call)                                                              \
-    do {                                                                                          \
-        accel_status_t check_status_ = (call);                                                    \
-        if (check_status_ != (expected))                                                          \
-            test_fail(__FILE__, __LINE__, "%s is %s, not %s: %s", #call,                          \
-                      accel_status_name(check_status_), accel_status_name(expected), accel_last_error()); \
-    } while (0)
-#define CHECK_OK(call) CHECK_STATUS(ACCEL_OK, call)
+#define CHECK_STATUS(expected, call) test_check_status(__FILE__, __LINE__, #call, expected, call)
+#define CHECK_OK(call) test_check_status(__FILE__, __LINE__, #call, ACCEL_OK, call)
+void test_check_status(const char *file, int line, const char *call, accel_status_t expected,
+                       accel_status_t found);
 
 /* The last error's text must contain this. */
 #define CHECK_ERROR(text)                                                                  \

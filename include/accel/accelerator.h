@@ -89,6 +89,18 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_main_process_first_end(accel_t *a
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_local_main_process_first_begin(accel_t *accelerator);
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_local_main_process_first_end(accel_t *accelerator);
 
+/* ACCEL_MAIN_PROCESS_FIRST(accelerator) { ... }: the block between _begin and _end, which end
+ * the program if they fail. Do not leave it by break, return or goto. */
+#define ACCEL_MAIN_PROCESS_FIRST(accelerator)                                                    \
+    for (bool accel__first = ACCEL_CHECK(accel_main_process_first_begin(accelerator)) == ACCEL_OK; \
+         accel__first;                                                                           \
+         accel__first = ACCEL_CHECK(accel_main_process_first_end(accelerator)) != ACCEL_OK)
+#define ACCEL_LOCAL_MAIN_PROCESS_FIRST(accelerator)                                              \
+    for (bool accel__first =                                                                     \
+             ACCEL_CHECK(accel_local_main_process_first_begin(accelerator)) == ACCEL_OK;         \
+         accel__first;                                                                           \
+         accel__first = ACCEL_CHECK(accel_local_main_process_first_end(accelerator)) != ACCEL_OK)
+
 /* ---- prepare ---- */
 
 /* Hand over what takes part; NULLs are skipped. Collective. Models first, in one go:

@@ -76,7 +76,7 @@ static accel_status_t break_here(accel_comm_t *comm, accel_status_t status, cons
 {
     if (comm->broken == ACCEL_OK) {
         comm->broken = status;
-        snprintf(comm->broken_text, sizeof(comm->broken_text), "%s", text);
+        snprintf(comm->broken_text, sizeof(comm->broken_text), "%.*s", ACCEL__ERROR_SIZE - 1, text);
     }
     return accel__fail(status, "%s", text);
 }
