@@ -102,23 +102,28 @@ static const char *yes_no(bool value)
     return value ? "yes" : "no";
 }
 
+static const char *tristate_name(accel_tristate_t value)
+{
+    return value == ACCEL_DEFAULT ? "default" : yes_no(value == ACCEL_ON);
+}
+
+/* From the options, not from the shard in force, which before prepare is that of one process. */
 uint64_t accel__loader_signature(const accel_loader_t *loader, char *text, size_t size)
 {
-    const accel_shard_t *shard = &loader->shard;
-    bool shuffle = loader->options.shuffle;
-    const int64_t parts[] = {shard->samples,       shard->batch_size,
-                             shard->split_batches, shard->drop_last,
-                             shard->even_batches,  shuffle,
-                             shuffle ? (int64_t)loader->seed : 0};
+    const accel_loader_options_t *options = &loader->options;
+    const int64_t parts[] = {loader->shard.samples,  options->batch_size,
+                             options->split_batches, options->drop_last,
+                             options->even_batches,  options->shuffle,
+                             options->shuffle ? (int64_t)loader->seed : 0};
     uint64_t hash = accel__hash(ACCEL__HASH_START, parts, sizeof(parts));
 
-    hash = hash_fields(hash, loader->dataset);
     snprintf(text, size,
-             "%lld samples of %d fields, batch_size %lld, split_batches %s, drop_last %s, "
-             "even_batches %s, shuffle %s, seed %llu, layout %08x",
-             (long long)shard->samples, (int)loader->dataset->num_fields,
-             (long long)shard->batch_size, yes_no(shard->split_batches), yes_no(shard->drop_last),
-             yes_no(shard->even_batches), yes_no(shuffle), (unsigned long long)loader->seed,
-             (unsigned)hash_fields(ACCEL__HASH_START, loader->dataset));
-    return hash;
+             "%lld samples of %d fields (layout %08x), batch_size %lld, split_batches %s, "
+             "drop_last %s, even_batches %s, shuffle %s, seed %llu",
+             (long long)loader->shard.samples, (int)loader->dataset->num_fields,
+             (unsigned)hash_fields(ACCEL__HASH_START, loader->dataset),
+             (long long)options->batch_size, tristate_name(options->split_batches),
+             yes_no(options->drop_last), tristate_name(options->even_batches),
+             yes_no(options->shuffle), (unsigned long long)loader->seed);
+    return hash_fields(hash, loader->dataset);
 }

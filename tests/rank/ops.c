@@ -78,7 +78,7 @@ static void gather_uneven(accel_comm_t *comm, int rank, int size, accel_dtype_t 
 static void gathers(int rank, int size)
 {
     accel_comm_t *comm = test_comm();
-    int64_t number = 100 + rank;
+    int64_t number = 100 + rank, one = 1;
     accel_tensor_t scalar = {.data = &number, .device = {ACCEL_CPU, 0}, .dtype = ACCEL_I64};
     accel_tensor_t *gathered;
 
@@ -87,7 +87,7 @@ static void gathers(int rank, int size)
 
     /* A single number is a row, and stands beside a row. */
     if (rank == size - 1)
-        accel_tensor_view(&scalar, &number, ACCEL_I64, ACCEL_SHAPE(1));
+        accel_tensor_view(&scalar, &number, ACCEL_I64, 1, &one);
     CHECK_OK(accel__ops_gather(comm, &scalar, -1, &gathered));
     CHECK_INT(1, gathered->ndim);
     CHECK_INT(size, gathered->shape[0]);

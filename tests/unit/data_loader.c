@@ -461,11 +461,13 @@ static void signatures(void)
     accel_loader_options_t shuffled = *ACCEL_LOADER_OPTIONS(.batch_size = 2, .shuffle = true);
     uint64_t signature = signature_of(10, plain, text);
 
-    CHECK(strstr(text, "10 samples of 2 fields, batch_size 2"));
+    CHECK(strstr(text, "10 samples of 2 fields"));
     CHECK(signature == signature_of(10, plain, text));
     CHECK(signature != signature_of(11, plain, text));
     CHECK(signature != signature_of(10, *ACCEL_LOADER_OPTIONS(.batch_size = 3), text));
     CHECK(signature != signature_of(10, shuffled, text));
+    CHECK(signature !=
+          signature_of(10, *ACCEL_LOADER_OPTIONS(.batch_size = 2, .even_batches = ACCEL_OFF), text));
     plain.seed = 5; /* of no shuffle */
     plain.prefetch = ACCEL_OFF;
     CHECK(signature == signature_of(10, plain, text));
