@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows lie packed in chunks of one size. The thread takes the whole chain of filled chunks,
- * hands its rows out without the lock, and puts the chunks back for reuse: the two sides swap
+ * hands their rows out without the lock, and puts each back for reuse: the two sides swap
  * memory and in steady state nothing is allocated.
  *
  * The thread looks by itself every PERIOD_MS, so that an append costs no system call. Only
@@ -92,18 +92,32 @@ static uint64_t deliver_chunk(const accel__journal_t *journal, const chunk_t *ch
 /* Back to the spare ones; a chunk made for one huge row goes back to the system. */
 static void recycle(accel__journal_t *journal, chunk_t *chunk)
 {
+    journal->pending -= chunk->used;
+    if (chunk->capacity > CHUNK_SIZE) {
+        journal->memory -= chunk->capacity;
+        free(chunk);
+        return;
+    }
+    chunk->used = 0;
+    chunk->next = journal->spare;
+    journal->spare = chunk;
+}
+
+/* Without the lock while rows are handed out. A flush each chunk keeps a flood of rows from
+ * piling up in the trackers, and lets writers that wait go on early. */
+static void deliver_batch(accel__journal_t *journal, chunk_t *chunk)
+{
     while (chunk) {
         chunk_t *next = chunk->next;
+        uint64_t rows;
 
-        journal->pending -= chunk->used;
-        if (chunk->capacity > CHUNK_SIZE) {
-            journal->memory -= chunk->capacity;
-            free(chunk);
-        } else {
-            chunk->used = 0;
-            chunk->next = journal->spare;
-            journal->spare = chunk;
-        }
+        pthread_mutex_unlock(&journal->lock);
+        rows = deliver_chunk(journal, chunk);
+        journal->sink.flush(journal->sink.context);
+        pthread_mutex_lock(&journal->lock);
+        recycle(journal, chunk);
+        journal->delivered += rows;
+        pthread_cond_broadcast(&journal->done);
         chunk = next;
     }
 }
@@ -111,27 +125,15 @@ static void recycle(accel__journal_t *journal, chunk_t *chunk)
 static void *journal_thread(void *argument)
 {
     accel__journal_t *journal = argument;
+    chunk_t *batch;
 
     pthread_mutex_lock(&journal->lock);
-    for (;;) {
-        chunk_t *batch;
-        uint64_t rows = 0;
-
+    do {
         wait_for_rows(journal);
         batch = journal->first;
         journal->first = journal->last = NULL;
-        if (!batch && journal->closing)
-            break;
-        pthread_mutex_unlock(&journal->lock);
-        for (const chunk_t *chunk = batch; chunk; chunk = chunk->next)
-            rows += deliver_chunk(journal, chunk);
-        if (batch)
-            journal->sink.flush(journal->sink.context);
-        pthread_mutex_lock(&journal->lock);
-        recycle(journal, batch);
-        journal->delivered += rows;
-        pthread_cond_broadcast(&journal->done);
-    }
+        deliver_batch(journal, batch);
+    } while (batch || !journal->closing);
     pthread_mutex_unlock(&journal->lock);
     return NULL;
 }

@@ -38,8 +38,10 @@ void accel__journal_close(accel__journal_t *journal);
 /* Closes if need be. NULL is fine. */
 void accel__journal_destroy(accel__journal_t *journal);
 
-/* Bytes of rows that may wait before append does. */
-#define ACCEL__JOURNAL_LIMIT ((size_t)8 << 20)
+/* Bytes of rows that may wait before append does: some 7,000 rows of four scalars. More would
+ * ride out a longer stall of the disk, less keeps closer to the 100 ms when a flood of rows
+ * comes faster than they can be written. */
+#define ACCEL__JOURNAL_LIMIT ((size_t)2 << 20)
 
 /* Bytes of memory the journal holds, for tests of its growth. */
 size_t accel__journal_memory(accel__journal_t *journal);
