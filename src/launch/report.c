@@ -86,10 +86,12 @@ static void report_failure(accel__job_t *job)
 {
     const accel__rank_t *rank = &job->ranks[job->culprit];
     accel__text_t text = {0};
+    double seconds;
 
     describe_end(rank, &text);
-    accel__text_appendf(&text, " %.1f s after the start",
-                        (double)(rank->ended_ns - job->start_ns) * 1e-9);
+    seconds = (double)(rank->ended_ns - job->start_ns) * 1e-9;
+    accel__text_appendf(&text, seconds < 1 ? " %.3f s after the start" : " %.1f s after the start",
+                        seconds);
     describe_others(job, &text);
     if (!text.failed)
         accel__launch_say(job, "accel launch: rank %d (pid %d) %s", rank->index, (int)rank->pid,

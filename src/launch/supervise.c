@@ -12,9 +12,9 @@
 
 #include "launch/launch.h"
 
-/* After a rank returned an exit code, how long another one may still turn out to have died
- * of a signal, which explains more. */
-#define SETTLE_NS UINT64_C(50000000)
+/* After the first failure the others have a moment before they are told to stop: to find out
+ * by themselves and say what it means to them, and for a death that explains more to show. */
+#define SETTLE_NS UINT64_C(100000000)
 
 /* ---- stopping ---- */
 
@@ -79,15 +79,11 @@ static bool may_be_consequence(const accel__rank_t *rank)
 /* The first failure is to blame, but for a moment it gives way to one that explains it. */
 static void accuse(accel__job_t *job, const accel__rank_t *rank)
 {
-    const accel__rank_t *culprit = job->culprit < 0 ? NULL : &job->ranks[job->culprit];
-
-    if (culprit && (!may_be_consequence(culprit) || may_be_consequence(rank)))
+    if (job->culprit < 0)
+        job->settle_ns = rank->ended_ns + SETTLE_NS;
+    else if (!may_be_consequence(&job->ranks[job->culprit]) || may_be_consequence(rank))
         return;
     job->culprit = rank->index;
-    if (!may_be_consequence(rank))
-        job->settle_ns = rank->ended_ns;
-    else if (!culprit)
-        job->settle_ns = rank->ended_ns + SETTLE_NS;
 }
 
 /* Has it died? It stays a zombie for now: that keeps its number from being given away. */

@@ -142,24 +142,39 @@ static int print_text(const facts_t *facts)
     return tool_finish("env");
 }
 
+/* A name that comes twice has a list. */
+static int set_json(json_t *object, const fact_t *fact)
+{
+    json_t *value = json_string(fact->value), *present = json_object_get(object, fact->name);
+    json_t *list;
+
+    /* A variable may hold anything. */
+    if (!value)
+        value = json_string("(not UTF-8)");
+    if (!present)
+        return json_object_set_new(object, fact->name, value);
+    if (json_is_array(present))
+        return json_array_append_new(present, value);
+    list = json_array();
+    if (json_array_append(list, present) != 0 || json_array_append_new(list, value) != 0) {
+        json_decref(list);
+        return -1;
+    }
+    return json_object_set_new(object, fact->name, list);
+}
+
 static int print_json(const facts_t *facts)
 {
     json_t *object = json_object();
     int failed = object ? 0 : -1;
 
-    for (size_t i = 0; i < facts->count && failed == 0; i++) {
-        /* A variable may hold anything; what is no UTF-8 is said so. */
-        json_t *value = json_string(facts->items[i].value);
-
-        if (!value)
-            value = json_string("(not UTF-8)");
-        failed = json_object_set_new(object, facts->items[i].name, value);
-    }
+    for (size_t i = 0; i < facts->count && failed == 0; i++)
+        failed = set_json(object, &facts->items[i]);
     if (failed == 0)
         failed = json_dumpf(object, stdout, JSON_INDENT(2));
     json_decref(object);
     if (failed != 0) {
-        tool_say("env", "cannot write the JSON");
+        tool_say("env", "cannot write the JSON to standard output");
         return TOOL_FAILED;
     }
     putchar('\n');

@@ -14,6 +14,7 @@
 #define MAX_GRACE 86400.0
 #define MAX_STEPS 1000000000
 #define MAX_ENVIRONMENT 8
+#define TYPED_SIZE 64 /* of an option in a message */
 
 static const char help[] =
     "Usage: accel launch [OPTIONS] PROGRAM [ARGUMENTS]\n"
@@ -243,32 +244,27 @@ static bool take_option(arguments_t *arguments, int option)
     }
 }
 
-/* An option that getopt does not know: `text` is the argument, `letter` a short one or 0. */
-static void refuse(const char *text, int letter)
+/* An option that getopt does not know: `typed` is the argument, `letter` a short one or 0. */
+static void refuse(const char *typed, int letter)
 {
     const char *names[sizeof(long_options) / sizeof(*long_options)] = {NULL}, *reason, *nearest;
-    char *name = strdup(letter == 'm' ? "module" : letter == 't' ? "tee" : letter ? "" : text + 2);
+    char name[TYPED_SIZE], short_name[] = {'-', (char)letter, '\0'};
 
-    if (!name) {
-        tool_say("launch", "out of memory");
-        return;
-    }
-    name[strcspn(name, "=")] = '\0';
+    snprintf(name, sizeof(name), "%s",
+             letter == 'm' ? "--module" : letter == 't' ? "--tee" : letter ? "--" : typed);
+    dashes_for_underscores(name);
     for (size_t i = 0; long_options[i].name; i++)
         names[i] = long_options[i].name;
-    reason = *name ? refusal_of(name) : NULL;
-    nearest = *name ? tool_nearest(name, names) : NULL;
-    if (reason && letter)
-        tool_say("launch", "-%c has no meaning here: %s", letter, reason);
-    else if (reason)
-        tool_say("launch", "--%s has no meaning here: %s", name, reason);
-    else if (letter)
-        tool_say("launch", "unknown option -%c; `accel launch --help` lists them", letter);
+    reason = refusal_of(name + 2);
+    nearest = letter ? NULL : tool_nearest(name + 2, names);
+    if (letter)
+        typed = short_name;
+    if (reason)
+        tool_say("launch", "%s has no meaning here: %s", typed, reason);
     else if (nearest)
-        tool_say("launch", "unknown option --%s; did you mean --%s?", name, nearest);
+        tool_say("launch", "unknown option %s; did you mean --%s?", typed, nearest);
     else
-        tool_say("launch", "unknown option --%s; `accel launch --help` lists them", name);
-    free(name);
+        tool_say("launch", "unknown option %s; `accel launch --help` lists them", typed);
 }
 
 /* Options up to the program; optind is its place. */
@@ -277,23 +273,24 @@ static bool read_arguments(int argc, char **argv, arguments_t *arguments)
     opterr = 0;
     optind = 1;
     while (optind < argc) {
-        const char *text = argv[optind];
+        char typed[TYPED_SIZE];
         int option;
 
+        snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(argv[optind], "="), argv[optind]);
         dashes_for_underscores(argv[optind]);
         option = getopt_long(argc, argv, "+:n:qh", long_options, NULL);
         if (option == -1)
             break;
-        if (option == '?' && strncmp(text, "--", 2) == 0 && optopt != 0) {
-            tool_say("launch", "%s: this option takes no value", text);
+        if (option == '?' && strncmp(typed, "--", 2) == 0 && optopt != 0) {
+            tool_say("launch", "%s takes no value", typed);
             return false;
         }
         if (option == '?') {
-            refuse(text, optopt);
+            refuse(typed, optopt);
             return false;
         }
         if (option == ':') {
-            tool_say("launch", "%s needs a value", text);
+            tool_say("launch", "%s needs a value", typed);
             return false;
         }
         if (!take_option(arguments, option))

@@ -33,6 +33,10 @@ void facts_add(facts_t *facts, const char *name, const char *format, ...)
     va_end(arguments);
     if (length < 0)
         fact.value = NULL;
+    /* One fact, one line. */
+    for (char *c = fact.value; c && *c; c++)
+        if (*c == '\n' || *c == '\r')
+            *c = ' ';
     fact.name = strdup(name);
     items = reallocarray(facts->items, facts->count + 1, sizeof(*items));
     if (items)
