@@ -27,6 +27,21 @@ int main(void)
     return 0;
 }
 """
+TRACKED = r"""
+#include <accel/accel.h>
+
+int main(void)
+{
+    accel_t *accelerator;
+
+    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = "wandb"), &accelerator));
+    ACCEL_CHECK(accel_init_trackers(accelerator, "installed", NULL, NULL));
+    ACCEL_CHECK(accel_log(accelerator, ACCEL_DICT("loss", 1.5), ACCEL_NO_STEP));
+    ACCEL_CHECK(accel_end_training(accelerator));
+    accel_destroy(accelerator);
+    return 0;
+}
+"""
 PROJECT = """
 cmake_minimum_required(VERSION 3.21)
 project(outside LANGUAGES C CXX)
@@ -72,6 +87,20 @@ def pkg_config(folder, moved):
         run(compiler, f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
             folder / f"program.{suffix}", "-o", program, *flags)
         yield run(program, env=clean_environment(LD_LIBRARY_PATH=str(pc.parent.parent)))
+
+
+def plugin(folder, moved):
+    """The moved library finds its plugin."""
+    library = next(moved.rglob("libaccel.so")).parent
+    if not list(library.glob("accel/libaccel-tracker-wandb.so")):
+        print("install: the W&B plugin was not built: not tried")
+        return
+    program = folder / "tracked"
+    run("gcc", "-std=c17", f"-I{moved}/include", write(folder, "tracked.c", TRACKED), "-o", program,
+        f"-L{library}", "-laccel")
+    run(program, cwd=folder, env=clean_environment(LD_LIBRARY_PATH=str(library), HOME=str(folder),
+                                                   WANDB_MODE="offline", WANDB_SILENT="true"))
+    assert list(folder.glob("wandb/offline-run-*/*.wandb")), "no run was written"
 
 
 def find_package(folder, moved):
@@ -140,6 +169,7 @@ def main():
             assert text == expected, text
         another_minor_is_refused(folder, moved)
         tool(moved)
+        plugin(folder, moved)
         destdir(folder)
         multiarch(folder)
     print("install: an installed tree that was moved serves C and C++")

@@ -21,6 +21,10 @@ STATE = {
     "base/log.c:sink": "messages go to stderr or one callback, process-wide as stderr is",
     "base/log.c:sink_context": "messages go to stderr or one callback, process-wide as stderr is",
     "base/log.c:threshold": "messages go to stderr or one callback, process-wide as stderr is",
+    "comm/comm.c:worlds_joined": "tells a process's first meeting of ranks from its second",
+    "track/registry.c:registered": "classes of the program's own are registered process-wide",
+    "track/trackers.c:fork_once": "a forked child must not finish its parent's runs",
+    "track/trackers.c:fork_count": "a forked child must not finish its parent's runs",
 }
 
 
