@@ -36,10 +36,16 @@ typedef struct accel__kernels {
     double (*sum_of_squares)(const void *x, size_t count);
 } accel__kernels_t;
 
-/* Those for float32 or float64, by the best instructions this processor has. */
+/* Instruction sets that the loops are compiled for; off x86-64 all are PLAIN. */
+typedef enum accel__isa { ACCEL__ISA_PLAIN, ACCEL__ISA_AVX2, ACCEL__ISA_AVX512 } accel__isa_t;
+
+/* The widest this processor has. */
+accel__isa_t accel__isa_best(void);
+
+/* Those for float32 or float64, by the best instructions. */
 const accel__kernels_t *accel__kernels(accel_dtype_t dtype);
 
-const accel__kernels_t *accel__kernels_f32(void);
-const accel__kernels_t *accel__kernels_f64(void);
+const accel__kernels_t *accel__kernels_f32(accel__isa_t isa);
+const accel__kernels_t *accel__kernels_f64(accel__isa_t isa);
 
 #endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which batches step, and what schedules count: against upstream's own code. */
+#include "train/train.h"
+#include "vectors.h"
+
+static void accumulation_as_upstream(void)
+{
+    json_t *root = vectors_load("gradient_accumulation"), *row;
+    json_t *rows = json_object_get(root, "vectors");
+    size_t index, checked = 0;
+
+    json_array_foreach(rows, index, row)
+    {
+        accel__gradient_state_t state = {.num_steps = (int32_t)vectors_int(row, "num_steps"),
+                                         .sync_step = true};
+        int64_t batches = vectors_int(row, "batches_per_epoch"), steps = 0;
+        bool with_loader = vectors_bool(row, "sync_with_dataloader");
+
+        for (size_t epoch = 0; epoch < 2; epoch++) {
+            json_t *flags = json_array_get(json_object_get(row, "sync_gradients"), epoch);
+            json_t *counters = json_array_get(json_object_get(row, "step_counter"), epoch);
+
+            VECTORS_CHECK(row, json_array_size(flags) == (size_t)batches);
+            for (int64_t batch = 0; batch < batches; batch++) {
+                accel__accumulate(&state, with_loader && batch == batches - 1);
+                VECTORS_CHECK(row, accel__is_sync_step(&state) ==
+                                       (vectors_at(flags, (size_t)batch) != 0));
+                VECTORS_CHECK(row, state.step == vectors_at(counters, (size_t)batch));
+                steps += accel__is_sync_step(&state);
+            }
+        }
+        VECTORS_CHECK(row, steps == vectors_int(row, "optimizer_steps"));
+        checked++;
+    }
+    CHECK_INT((int64_t)json_array_size(rows), checked);
+    json_decref(root);
+}
+
+static void no_sync_nests(void)
+{
+    accel__gradient_state_t state = {.num_steps = 4, .sync_step = true};
+
+    CHECK(accel__is_sync_step(&state));
+    CHECK_NEAR(0.25, accel__gradient_scale(&state), 0);
+    state.no_sync_depth = 2;
+    CHECK(!accel__is_sync_step(&state));
+    state.no_sync_depth = 1;
+    CHECK(!accel__is_sync_step(&state));
+    state.no_sync_depth = 0;
+    CHECK(accel__is_sync_step(&state));
+}
+
+/* A linear schedule without warm-up tells by its rate how many steps it made. */
+static int64_t count_steps(const accel_scheduler_t *scheduler)
+{
+    return (int64_t)lround((1 - accel_scheduler_get_last_lr(scheduler)) * 1000);
+}
+
+/* Ours steps once with each optimizer step, upstream's num_processes times unless batches are
+ * split; skipped optimizer steps and schedulers with an end of their own are not ours yet. */
+static void check_scheduler_row(const json_t *row)
+{
+    int64_t batches = vectors_int(row, "batches_per_epoch");
+    int64_t times = vectors_bool(row, "split_batches") ? 1 : vectors_int(row, "num_processes");
+    json_t *expected = json_object_get(row, "inner_steps_after_each_batch");
+    accel__gradient_state_t state = {
+        .num_steps = (int32_t)vectors_int(row, "gradient_accumulation_steps"), .sync_step = true};
+    accel_model_t *model;
+    accel_optimizer_t *optimizer;
+    accel_scheduler_t *scheduler;
+
+    accel__link_init(&state.prepared);
+    CHECK_OK(accel_model_create(NULL, &model));
+    CHECK_OK(accel_sgd_create(model, ACCEL_SGD_OPTIONS(.lr = 1), &optimizer));
+    CHECK_OK(accel_scheduler_create(
+        optimizer, ACCEL_SCHEDULER_OPTIONS(.name = "linear", .num_training_steps = 1000),
+        &scheduler));
+    CHECK_OK(accel__scheduler_prepare(scheduler, &state));
+    CHECK_STATUS(ACCEL_ERR_STATE, accel__scheduler_prepare(scheduler, &state));
+    for (int64_t batch = 0; batch < 2 * batches; batch++) {
+        accel__accumulate(&state, batch % batches == batches - 1);
+        CHECK_OK(accel_scheduler_step(scheduler));
+        VECTORS_CHECK(row, count_steps(scheduler) * times == vectors_at(expected, (size_t)batch));
+    }
+    accel__link_release_all(&state.prepared);
+    CHECK(state.prepared.next == &state.prepared);
+    accel_scheduler_destroy(scheduler);
+    accel_optimizer_destroy(optimizer);
+    accel_model_destroy(model);
+}
+
+static void schedules_count_optimizer_steps(void)
+{
+    json_t *root = vectors_load("scheduler_steps"), *row;
+    size_t index, checked = 0;
+
+    json_array_foreach(json_object_get(root, "vectors"), index, row)
+    {
+        if (!vectors_bool(row, "step_scheduler_with_optimizer") ||
+            json_array_size(json_object_get(row, "optimizer_skipped_at_batch")) > 0 ||
+            !json_is_null(json_object_get(row, "scheduler_total_steps")))
+            continue;
+        check_scheduler_row(row);
+        checked++;
+    }
+    CHECK(checked > 0);
+    json_decref(root);
+}
+
+static void bad_schedules_are_named(void)
+{
+    accel_model_t *model;
+    accel_optimizer_t *optimizer;
+    accel_scheduler_t *scheduler = (accel_scheduler_t *)&model;
+
+    CHECK_OK(accel_model_create(NULL, &model));
+    CHECK_OK(accel_sgd_create(model, NULL, &optimizer));
+    CHECK_STATUS(
+        ACCEL_ERR_INVALID,
+        accel_scheduler_create(optimizer, ACCEL_SCHEDULER_OPTIONS(.name = "cosin"), &scheduler));
+    CHECK_ERROR("no schedule 'cosin'; did you mean 'cosine'?");
+    CHECK(!scheduler);
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_scheduler_create(optimizer, NULL, &scheduler));
+    CHECK_ERROR("num_training_steps is 0");
+    CHECK_STATUS(ACCEL_ERR_INVALID,
+                 accel_scheduler_create(
+                     optimizer, ACCEL_SCHEDULER_OPTIONS(.name = "constant", .num_warmup_steps = -1),
+                     &scheduler));
+    CHECK_ERROR("num_warmup_steps is -1");
+    CHECK_STATUS(ACCEL_ERR_INVALID,
+                 accel_scheduler_create(
+                     optimizer, ACCEL_SCHEDULER_OPTIONS(.num_training_steps = 9, .num_cycles = NAN),
+                     &scheduler));
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_scheduler_create(NULL, NULL, &scheduler));
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_scheduler_step(NULL));
+    accel_scheduler_destroy(NULL);
+    accel_optimizer_destroy(optimizer);
+    accel_model_destroy(model);
+}
+
+TEST_MAIN(TEST(accumulation_as_upstream), TEST(no_sync_nests),
+          TEST(schedules_count_optimizer_steps), TEST(bad_schedules_are_named))
