@@ -30,12 +30,25 @@ static void shortest_digits(double value, char digits[24], int *exponent)
     digits[count] = '\0';
 }
 
-static void put_scientific(accel__wandb_text_t *text, const char *digits, int exponent)
+/* When is a number written with an exponent, with how many digits of it; and is a whole number
+ * marked as a float? */
+static const struct {
+    int least, most, exponent_digits;
+    bool mark;
+} styles[] = {
+    [ACCEL__WANDB_JSON_FRONT] = {-5, 15, 1, true},
+    [ACCEL__WANDB_JSON_CORE] = {-4, 5, 2, false},
+    [ACCEL__WANDB_JSON_SHOWN] = {-4, 15, 2, true},
+};
+
+static void put_scientific(accel__wandb_text_t *text, const char *digits, int exponent,
+                           int exponent_digits)
 {
     accel__wandb_text_append(text, digits, 1);
     if (digits[1])
         accel__wandb_text_printf(text, ".%s", digits + 1);
-    accel__wandb_text_printf(text, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
+    accel__wandb_text_printf(text, "e%c%0*d", exponent < 0 ? '-' : '+', exponent_digits,
+                             abs(exponent));
 }
 
 static void put_positional(accel__wandb_text_t *text, const char *digits, int exponent)
@@ -55,7 +68,7 @@ static void put_positional(accel__wandb_text_t *text, const char *digits, int ex
 void accel__wandb_json_number(accel__wandb_text_t *text, double value, accel__wandb_json_t style)
 {
     if (isnan(value)) {
-        accel__wandb_text_puts(text, style == ACCEL__WANDB_JSON_GO ? "NaN" : "null");
+        accel__wandb_text_puts(text, style == ACCEL__WANDB_JSON_CORE ? "NaN" : "null");
         return;
     }
     if (signbit(value))
@@ -67,12 +80,12 @@ void accel__wandb_json_number(accel__wandb_text_t *text, double value, accel__wa
     char digits[24];
     int exponent;
     shortest_digits(fabs(value), digits, &exponent);
-    if (exponent < -4 || exponent >= (style == ACCEL__WANDB_JSON_GO ? 6 : 16)) {
-        put_scientific(text, digits, exponent);
+    if (exponent < styles[style].least || exponent > styles[style].most) {
+        put_scientific(text, digits, exponent, styles[style].exponent_digits);
         return;
     }
     put_positional(text, digits, exponent);
-    if (style == ACCEL__WANDB_JSON_PYTHON && (int)strlen(digits) <= exponent + 1)
+    if (styles[style].mark && (int)strlen(digits) <= exponent + 1)
         accel__wandb_text_puts(text, ".0");
 }
 
@@ -121,8 +134,8 @@ void accel__wandb_json_value(accel__wandb_text_t *text, const accel_item_t *item
         accel__wandb_text_printf(text, "%" PRId64, item->value.i);
         break;
     case ACCEL_TYPE_UINT:
-        /* Go's readers hold integers in 64 bits with sign, and larger ones as floats */
-        if (style == ACCEL__WANDB_JSON_GO && item->value.u > INT64_MAX)
+        /* the core holds integers in 64 bits with sign, and larger ones as floats */
+        if (style == ACCEL__WANDB_JSON_CORE && item->value.u > INT64_MAX)
             accel__wandb_json_number(text, (double)item->value.u, style);
         else
             accel__wandb_text_printf(text, "%" PRIu64, item->value.u);

@@ -96,7 +96,7 @@ static accel_status_t read_config(accel__wandb_settings_t *settings, const accel
     for (; settings->num_config < count; settings->num_config++) {
         accel__wandb_pair_t *pair = &settings->config[settings->num_config];
         accel__wandb_text_t text = {0};
-        accel__wandb_json_value(&text, &items[settings->num_config], ACCEL__WANDB_JSON_PYTHON);
+        accel__wandb_json_value(&text, &items[settings->num_config], ACCEL__WANDB_JSON_FRONT);
         pair->json = text.data;
         pair->key = strdup(items[settings->num_config].key);
         if (text.failed || !pair->key) {

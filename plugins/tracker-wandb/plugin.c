@@ -228,13 +228,13 @@ static accel_status_t summarise(accel__wandb_run_t *run, const accel_item_t *val
     accel_status_t status = ACCEL_OK;
     for (; values && values->type != ACCEL_TYPE_END && !status; values++) {
         accel__wandb_text_t text = {0};
-        bool null = values->type == ACCEL_TYPE_FLOAT && values->value.f != values->value.f;
-        accel__wandb_json_value(&text, values, ACCEL__WANDB_JSON_PYTHON);
+        bool null = values->type == ACCEL_TYPE_NULL ||
+                    (values->type == ACCEL_TYPE_FLOAT && values->value.f != values->value.f);
+        accel__wandb_json_value(&text, values, ACCEL__WANDB_JSON_FRONT);
         if (text.failed)
             status = accel__wandb_fail_memory();
-        else if (values->key[0] != '_')
-            status = accel__wandb_summary_set(&run->summary, values->key, text.data,
-                                              null ? ACCEL_TYPE_NULL : values->type);
+        else if (values->key[0] != '_' && !null)
+            status = accel__wandb_summary_set(&run->summary, values->key, text.data, values->type);
         accel__wandb_text_free(&text);
     }
     return status;
@@ -287,9 +287,10 @@ static accel_status_t run_finish(void *tracker, int32_t exit_code)
     accel__wandb_emit_telemetry(run);
     if (now > run->last_timestamp)
         run->last_timestamp = now;
+    accel__wandb_emit_runtime(run, now);
     accel_status_t status = close_row(run);
     if (!status) {
-        accel__wandb_emit_end(run, exit_code, now);
+        accel__wandb_emit_exit(run, exit_code, now);
         status = accel__wandb_commit(run);
     }
     run->finished = true;

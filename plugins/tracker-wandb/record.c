@@ -181,7 +181,7 @@ static items_t items_of(accel__wandb_run_t *run, const accel_item_t *values)
         count++;
     items_t items = new_items(run, count);
     for (size_t i = 0; i < count; i++)
-        add_key(run, &items, values[i].key, json_of(run, &values[i], ACCEL__WANDB_JSON_PYTHON));
+        add_key(run, &items, values[i].key, json_of(run, &values[i], ACCEL__WANDB_JSON_FRONT));
     return items;
 }
 
@@ -308,7 +308,7 @@ void accel__wandb_emit_runtime(accel__wandb_run_t *run, double now)
     static char outer[] = "_wandb", inner[] = "runtime";
     char *path[] = {outer, inner};
     accel_item_t seconds = accel_item_int("", (int64_t)accel__wandb_run_elapsed(run, now));
-    char *json = json_of(run, &seconds, ACCEL__WANDB_JSON_GO);
+    char *json = json_of(run, &seconds, ACCEL__WANDB_JSON_CORE);
     items_t items = new_items(run, 2);
     add_path(run, &items, path, 2, json);
     add_key(run, &items, "_runtime", json);
@@ -331,7 +331,7 @@ static items_t row_items(accel__wandb_run_t *run, bool nulls)
             add_path(run, &items, leaf->path, leaf->depth, leaf->json);
     }
     for (size_t i = 0; i < 3; i++)
-        add_path(run, &items, &stamps[i], 1, json_of(run, &values[i], ACCEL__WANDB_JSON_GO));
+        add_path(run, &items, &stamps[i], 1, json_of(run, &values[i], ACCEL__WANDB_JSON_CORE));
     return items;
 }
 
@@ -349,9 +349,8 @@ void accel__wandb_emit_row(accel__wandb_run_t *run)
     accel__wandb_emit(run, record, false);
 }
 
-void accel__wandb_emit_end(accel__wandb_run_t *run, int32_t exit_code, double now)
+void accel__wandb_emit_exit(accel__wandb_run_t *run, int32_t exit_code, double now)
 {
-    accel__wandb_emit_runtime(run, now);
     Wandb__Record *record = new_record(run);
     record->exit = accel__wandb_new(run, &wandb__run_exit_record__descriptor);
     record->exit->exit_code = exit_code;

@@ -70,7 +70,7 @@ static accel_status_t add_leaf(accel__wandb_row_t *row, const accel_item_t *item
 {
     accel__wandb_text_t text = {0};
     accel__wandb_leaf_t leaf = {.type = item->type, .number = number_of(item)};
-    accel__wandb_json_value(&text, item, ACCEL__WANDB_JSON_GO);
+    accel__wandb_json_value(&text, item, ACCEL__WANDB_JSON_CORE);
     if (!text.failed)
         leaf.json = accel__wandb_arena_copy(&row->arena, text.data, text.length);
     accel__wandb_text_free(&text);

@@ -126,7 +126,7 @@ void accel__wandb_emit_config(accel__wandb_run_t *run, const accel_item_t *confi
 void accel__wandb_emit_summary(accel__wandb_run_t *run, const accel_item_t *values);
 void accel__wandb_emit_row(accel__wandb_run_t *run);
 void accel__wandb_emit_runtime(accel__wandb_run_t *run, double now);
-void accel__wandb_emit_end(accel__wandb_run_t *run, int32_t exit_code, double now);
+void accel__wandb_emit_exit(accel__wandb_run_t *run, int32_t exit_code, double now);
 
 /* ---- system.c and git.c: where the program runs ---- */
 

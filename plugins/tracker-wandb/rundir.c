@@ -204,11 +204,29 @@ void accel__wandb_debug(const accel__wandb_run_t *run, const char *format, ...)
     free(path);
 }
 
+/* As it can be pasted into a shell. */
+static void put_quoted(accel__wandb_text_t *text, const char *path)
+{
+    if (!strpbrk(path, " \t\n'\"\\$`&;()<>|*?[]{}#!~")) {
+        accel__wandb_text_puts(text, path);
+        return;
+    }
+    accel__wandb_text_puts(text, "'");
+    for (; *path; path++) {
+        if (*path == '\'')
+            accel__wandb_text_puts(text, "'\\''");
+        else
+            accel__wandb_text_append(text, path, 1);
+    }
+    accel__wandb_text_puts(text, "'");
+}
+
 static accel_status_t open_log(accel__wandb_run_t *run)
 {
     accel__wandb_text_t path = {0}, command = {0};
     accel__wandb_text_printf(&path, "%s/run-%s.wandb", run->dir, run->settings.run_id);
-    accel__wandb_text_printf(&command, "wandb sync %s", run->dir);
+    accel__wandb_text_puts(&command, "wandb sync ");
+    put_quoted(&command, run->dir);
     run->log_path = path.data;
     run->sync_command = command.data;
     if (path.failed || command.failed)

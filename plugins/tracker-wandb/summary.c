@@ -50,6 +50,11 @@ static bool is_number(accel_type_t type)
     return type == ACCEL_TYPE_INT || type == ACCEL_TYPE_UINT || type == ACCEL_TYPE_FLOAT;
 }
 
+static bool is_shown(accel_type_t type)
+{
+    return is_number(type) || type == ACCEL_TYPE_BOOL || type == ACCEL_TYPE_STRING;
+}
+
 /* Keep every `stride`-th point; when there is no room left, every second of those. */
 static accel_status_t add_point(accel__wandb_metric_t *metric, double value)
 {
@@ -90,10 +95,12 @@ accel_status_t accel__wandb_summary_add_row(accel__wandb_summary_t *summary,
     accel_status_t status = ACCEL_OK;
     for (size_t i = 0; i < row->count && !status; i++) {
         const accel__wandb_leaf_t *leaf = &row->leaves[i];
-        if (leaf->depth > 1 || leaf->path[0][0] == '_' || leaf->type == ACCEL_TYPE_NULL)
+        bool nested = leaf->depth > 1;
+        if (leaf->path[0][0] == '_' || leaf->type == ACCEL_TYPE_NULL)
             continue;
-        status = accel__wandb_summary_set(summary, leaf->path[0], leaf->json, leaf->type);
-        if (!status && is_number(leaf->type))
+        status = accel__wandb_summary_set(summary, leaf->path[0], nested ? "" : leaf->json,
+                                          nested ? ACCEL_TYPE_DICT : leaf->type);
+        if (!status && !nested && is_number(leaf->type))
             status = add_point(find_or_add(summary, leaf->path[0]), leaf->number);
     }
     return status;
@@ -205,7 +212,7 @@ static char *shown_value(const accel__wandb_metric_t *metric)
     } else {
         char rounded[400];
         snprintf(rounded, sizeof(rounded), "%.5f", strtod(metric->json, NULL));
-        accel__wandb_json_number(&text, strtod(rounded, NULL), ACCEL__WANDB_JSON_PYTHON);
+        accel__wandb_json_number(&text, strtod(rounded, NULL), ACCEL__WANDB_JSON_SHOWN);
     }
     return text.data;
 }
@@ -233,10 +240,11 @@ void accel__wandb_summary_print(const accel__wandb_summary_t *summary,
             history.total++;
             collect(&history, metric->key, sparkline(metric));
         }
-        if (is_number(metric->type) || metric->type == ACCEL_TYPE_BOOL ||
-            metric->type == ACCEL_TYPE_STRING) {
+        if (is_shown(metric->type)) {
             last.total++;
             collect(&last, metric->key, shown_value(metric));
+        } else if (last.count == MAX_LINES) {
+            last.total++; /* stock's count of the rest takes in what it would not show */
         }
     }
     print_grid(&history, "Run history:", console);

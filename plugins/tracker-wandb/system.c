@@ -74,6 +74,34 @@ static void emit(accel__wandb_run_t *run, Wandb__EnvironmentRecord *environment)
     accel__wandb_emit(run, record, false);
 }
 
+/* Slurm's variables, lower case, without their prefix. */
+
+enum { MAX_SLURM = 256 };
+
+typedef struct {
+    accel__wandb_run_t *run;
+    Wandb__EnvironmentRecord *record;
+} slurm_t;
+
+static void take_slurm(void *context, const char *name, size_t length, const char *value)
+{
+    slurm_t *slurm = context;
+    accel__wandb_run_t *run = slurm->run;
+    Wandb__EnvironmentRecord *record = slurm->record;
+    if (!record->slurm)
+        record->slurm = accel__wandb_arena_take(&run->arena, MAX_SLURM * sizeof(*record->slurm));
+    if (!record->slurm || record->n_slurm == MAX_SLURM)
+        return;
+    size_t prefix = strlen("SLURM_");
+    char *key = accel__wandb_arena_copy(&run->arena, name + prefix, length - prefix);
+    for (char *c = key; c && *c; c++)
+        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
+    Wandb__TextPair *pair = accel__wandb_new(run, &wandb__text_pair__descriptor);
+    accel__wandb_put(run, &pair->key, key);
+    accel__wandb_put(run, &pair->value, value);
+    record->slurm[record->n_slurm++] = pair;
+}
+
 static void emit_program(accel__wandb_run_t *run)
 {
     const accel__wandb_settings_t *settings = &run->settings;
@@ -91,6 +119,7 @@ static void emit_program(accel__wandb_run_t *run)
     accel__wandb_put(run, &record->root, settings->root_dir);
     accel__wandb_put(run, &record->host, settings->host);
     accel__wandb_put(run, &record->username, settings->username);
+    accel__wandb_environ("SLURM_", take_slurm, &(slurm_t){run, record});
     emit(run, record);
 }
 
@@ -182,34 +211,6 @@ static void put_disk(accel__wandb_run_t *run, Wandb__EnvironmentRecord *record)
     record->disk[0]->value->used = (uint64_t)(disk.f_blocks - disk.f_bfree) * disk.f_frsize;
 }
 
-/* ---- Slurm's variables, lower case, without their prefix ---- */
-
-enum { MAX_SLURM = 256 };
-
-typedef struct {
-    accel__wandb_run_t *run;
-    Wandb__EnvironmentRecord *record;
-} slurm_t;
-
-static void take_slurm(void *context, const char *name, size_t length, const char *value)
-{
-    slurm_t *slurm = context;
-    accel__wandb_run_t *run = slurm->run;
-    Wandb__EnvironmentRecord *record = slurm->record;
-    if (!record->slurm)
-        record->slurm = accel__wandb_arena_take(&run->arena, MAX_SLURM * sizeof(*record->slurm));
-    if (!record->slurm || record->n_slurm == MAX_SLURM)
-        return;
-    size_t prefix = strlen("SLURM_");
-    char *key = accel__wandb_arena_copy(&run->arena, name + prefix, length - prefix);
-    for (char *c = key; c && *c; c++)
-        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
-    Wandb__TextPair *pair = accel__wandb_new(run, &wandb__text_pair__descriptor);
-    accel__wandb_put(run, &pair->key, key);
-    accel__wandb_put(run, &pair->value, value);
-    record->slurm[record->n_slurm++] = pair;
-}
-
 static void emit_machine(accel__wandb_run_t *run)
 {
     Wandb__EnvironmentRecord *record = new_environment(run);
@@ -223,7 +224,6 @@ static void emit_machine(accel__wandb_run_t *run)
     put_disk(run, record);
     record->memory = accel__wandb_new(run, &wandb__memory_info__descriptor);
     record->memory->total = read_memory();
-    accel__wandb_environ("SLURM_", take_slurm, &(slurm_t){run, record});
     emit(run, record);
 }
 

@@ -37,9 +37,14 @@ void *accel__wandb_arena_take(accel__wandb_arena_t *arena, size_t size);
 char *accel__wandb_arena_copy(accel__wandb_arena_t *arena, const char *data, size_t length);
 void accel__wandb_arena_free(accel__wandb_arena_t *arena);
 
-/* How the stock client spells numbers: the configuration and summaries set by hand as Python
- * does (1.0, 1e-05; NaN is null), logged rows as Go does (1, 1e-05, 1.5e+06; NaN is NaN). */
-typedef enum { ACCEL__WANDB_JSON_PYTHON, ACCEL__WANDB_JSON_GO } accel__wandb_json_t;
+/* How the stock client spells numbers. Its front end, which sends the configuration and summaries
+ * set by hand: 1.0, 0.00001, 1e-6, and null for NaN. Its core, which writes logged rows: 1, 1e-05,
+ * 1.5e+06, NaN. And Python's own way, for what is shown: 1.0, 1e-05. */
+typedef enum {
+    ACCEL__WANDB_JSON_FRONT,
+    ACCEL__WANDB_JSON_CORE,
+    ACCEL__WANDB_JSON_SHOWN
+} accel__wandb_json_t;
 
 /* The shortest text that reads back as the same number. */
 void accel__wandb_json_number(accel__wandb_text_t *text, double value, accel__wandb_json_t style);

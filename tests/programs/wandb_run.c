@@ -53,7 +53,7 @@ static void rows(const char *directory)
                      "config_exclude_keys", ACCEL_LIST("drop"), "resume", "allow"));
     check(wandb->store_init_configuration(
               run, ACCEL_DICT("dropout", 0.1, "learning_rate", 1e-2, "none", NULL, "inf", INFINITY,
-                              "one", 1.0, "tiny", 1e-5, "big", 1e16, "e15", 1e15, "list",
+                              "one", 1.0, "tiny", 1e-5, "tinier", 1.5e-7, "big", 1e16, "e15", 1e15, "list",
                               ACCEL_LIST(1e22, 0.1, NAN), "nest",
                               ACCEL_DICT("nan", NAN, "t", ACCEL_LIST(1, 2)), "s",
                               "\xc3\xa9\n\"<>&\x01", "b", ACCEL_TRUE, "nan", NAN, "large",
