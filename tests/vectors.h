@@ -48,11 +48,11 @@ static inline int64_t vectors_at(const json_t *array, size_t index)
 }
 
 /* In a failing row: print it, then fail. */
-#define VECTORS_CHECK(row, condition)                                          \
-    do {                                                                       \
-        if (!(condition))                                                      \
-            test_fail(__FILE__, __LINE__, "%s: %s", #condition,                \
-                      json_dumps(row, JSON_COMPACT | JSON_PRESERVE_ORDER));    \
+#define VECTORS_CHECK(row, condition)                                       \
+    do {                                                                    \
+        if (!(condition))                                                   \
+            test_fail(__FILE__, __LINE__, "%s: %s", #condition,             \
+                      json_dumps(row, JSON_COMPACT | JSON_PRESERVE_ORDER)); \
     } while (0)
 
 #endif

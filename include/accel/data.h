@@ -102,9 +102,8 @@ accel_dataset_create(const accel_dataset_options_t *options, accel_dataset_t **d
 
 /* torch.utils.data.TensorDataset: sample i is row i of every tensor; all have the same
  * first extent. The arrays are borrowed until the dataset is destroyed. */
-ACCEL_API ACCEL_NODISCARD accel_status_t
-accel_tensor_dataset_create(const accel_tensor_t *const *tensors, int32_t num_tensors,
-                            accel_dataset_t **dataset);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_tensor_dataset_create(
+    const accel_tensor_t *const *tensors, int32_t num_tensors, accel_dataset_t **dataset);
 
 /* A file of fixed-size records, memory-mapped: after `header_size` bytes, each record is
  * the fields one after the other, compact, in the machine's byte order. A file that is
@@ -129,7 +128,7 @@ typedef struct accel_loader_options {
     int64_t batch_size; /* 0: 1; of one rank, or global with split_batches */
     bool shuffle;
     bool drop_last;
-    uint64_t seed;                 /* of the shuffle; 0: ACCEL_DEFAULT_SEED; ACCEL_SEED_ZERO: 0 */
+    uint64_t seed;                  /* of the shuffle; 0: ACCEL_DEFAULT_SEED; ACCEL_SEED_ZERO: 0 */
     accel_tristate_t split_batches; /* default: the accelerator's, else off */
     accel_tristate_t even_batches;  /* default: the accelerator's, else on */
     accel_tristate_t prefetch;      /* one thread that reads ahead; default: on */

@@ -160,8 +160,7 @@ accel_status_t accel_record_dataset_create(const char *path, const accel_field_t
         accel_dataset_destroy(made);
         return status;
     }
-    made->length =
-        (int64_t)((records->file_size - header_size) / records->record_size);
+    made->length = (int64_t)((records->file_size - header_size) / records->record_size);
     *dataset = made;
     return ACCEL_OK;
 }

@@ -47,9 +47,8 @@ static accel_status_t row_field(const accel_tensor_t *tensor, int index, int64_t
 static accel_status_t make(const accel_tensor_t *const *tensors, int32_t num_tensors,
                            accel_field_t *fields, accel_dataset_t **dataset)
 {
-    int64_t length = tensors[0] && tensors[0]->ndim > 0 && tensors[0]->shape
-                         ? tensors[0]->shape[0]
-                         : 0;
+    int64_t length =
+        tensors[0] && tensors[0]->ndim > 0 && tensors[0]->shape ? tensors[0]->shape[0] : 0;
     size_t size = sizeof(rows_t) + (size_t)num_tensors * sizeof(((rows_t *)NULL)->tensors[0]);
     accel_status_t status;
     rows_t *rows;

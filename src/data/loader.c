@@ -29,7 +29,8 @@ static accel_status_t read_options(accel_loader_t *loader, const accel_loader_op
                                    bool *prefetch)
 {
     accel_loader_options_t *read = &loader->options;
-    accel_status_t status = accel__options_read(read, sizeof(*read), options, "the loader's options");
+    accel_status_t status =
+        accel__options_read(read, sizeof(*read), options, "the loader's options");
 
     if (status != ACCEL_OK)
         return status;
@@ -125,7 +126,8 @@ accel_status_t accel_loader_begin(accel_loader_t *loader, int64_t epoch)
     if (!loader)
         return accel__fail(ACCEL_ERR_INVALID, "accel_loader_begin: the loader is NULL");
     if (epoch < 0)
-        return accel__fail(ACCEL_ERR_INVALID, "accel_loader_begin: epoch is %lld; expected 0 or more",
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "accel_loader_begin: epoch is %lld; expected 0 or more",
                            (long long)epoch);
     accel_loader_end(loader);
     status = make_order(loader, epoch);

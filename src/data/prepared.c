@@ -79,8 +79,8 @@ int64_t accel__loaders_real_rows(const accel__active_loaders_t *active)
 
     if (!loader || loader->step == 0 || !loader->shard.even_batches)
         return -1;
-    rows = accel_shard_batch(&loader->shard, loader->step - 1, 0, NULL) *
-           loader->shard.num_processes;
+    rows =
+        accel_shard_batch(&loader->shard, loader->step - 1, 0, NULL) * loader->shard.num_processes;
     real = accel_shard_real_rows(&loader->shard, loader->step - 1);
     return real < rows ? real : -1;
 }
@@ -111,9 +111,12 @@ static const char *tristate_name(accel_tristate_t value)
 uint64_t accel__loader_signature(const accel_loader_t *loader, char *text, size_t size)
 {
     const accel_loader_options_t *options = &loader->options;
-    const int64_t parts[] = {loader->shard.samples,  options->batch_size,
-                             options->split_batches, options->drop_last,
-                             options->even_batches,  options->shuffle,
+    const int64_t parts[] = {loader->shard.samples,
+                             options->batch_size,
+                             options->split_batches,
+                             options->drop_last,
+                             options->even_batches,
+                             options->shuffle,
                              options->shuffle ? (int64_t)loader->seed : 0};
     uint64_t hash = accel__hash(ACCEL__HASH_START, parts, sizeof(parts));
 

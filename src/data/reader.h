@@ -24,9 +24,9 @@ typedef struct accel__slot {
     int64_t rows;
     accel_tensor_t *fields;
     int64_t *indices;
-    char *data;     /* the fields, each on a cache line */
+    char *data; /* the fields, each on a cache line */
     int64_t *shapes;
-    void **places;  /* of the row being read */
+    void **places; /* of the row being read */
     accel_status_t status;
     char error[512];
 } accel__slot_t;

@@ -17,8 +17,7 @@ static bool sizes_fit(const accel_shard_t *shard)
 {
     int64_t global = shard->batch_size, end;
 
-    if (!shard->split_batches &&
-        __builtin_mul_overflow(global, shard->num_processes, &global))
+    if (!shard->split_batches && __builtin_mul_overflow(global, shard->num_processes, &global))
         return false;
     return !__builtin_add_overflow(shard->samples, global, &end);
 }

@@ -96,9 +96,9 @@ accel_status_t accel__ops_gather_rows(accel_comm_t *comm, const char *operation,
 
     if (gathered)
         *gathered = NULL;
-    call.status = gathered ? view_rows(tensor, operation, &view)
-                           : accel__fail(ACCEL_ERR_INVALID,
-                                         "%s: the result's address is NULL", operation);
+    call.status =
+        gathered ? view_rows(tensor, operation, &view)
+                 : accel__fail(ACCEL_ERR_INVALID, "%s: the result's address is NULL", operation);
     call.extent = view.shape[0];
     status = accel__ops_meet(comm, &call, &notes);
     if (status != ACCEL_OK)

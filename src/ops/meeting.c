@@ -27,7 +27,8 @@ static accel__note_t make_note(const accel__call_t *call)
 /* "float32 [4, 3]" */
 static void describe(char *text, size_t size, const accel__note_t *note, const int64_t *shape)
 {
-    size_t used = (size_t)snprintf(text, size, "%s [", accel_dtype_name((accel_dtype_t)note->dtype));
+    size_t used =
+        (size_t)snprintf(text, size, "%s [", accel_dtype_name((accel_dtype_t)note->dtype));
 
     for (int64_t d = 0; d < note->ndim && used < size; d++)
         used += (size_t)snprintf(text + used, size - used, "%s%lld", d ? ", " : "",
@@ -81,8 +82,7 @@ static accel_status_t compare(accel_comm_t *comm, const accel__call_t *call,
     return ACCEL_OK;
 }
 
-accel_status_t accel__ops_meet(accel_comm_t *comm, const accel__call_t *call,
-                               accel__note_t **notes)
+accel_status_t accel__ops_meet(accel_comm_t *comm, const accel__call_t *call, accel__note_t **notes)
 {
     accel__note_t mine = make_note(call);
     accel__note_t *all = calloc((size_t)accel_comm_size(comm), sizeof(*all));

@@ -71,12 +71,11 @@ accel_status_t accel__ops_broadcast_object(accel_comm_t *comm, const void *bytes
                                            size_t *received_size)
 {
     accel_tensor_t nothing;
-    accel__call_t call = {
-        .operation = "accel_broadcast_object",
-        .tensor = accel_tensor_view(&nothing, NULL, ACCEL_U8, 0, NULL),
-        .extent = (int64_t)size,
-        .setting_name = "from_process",
-        .setting = from_process};
+    accel__call_t call = {.operation = "accel_broadcast_object",
+                          .tensor = accel_tensor_view(&nothing, NULL, ACCEL_U8, 0, NULL),
+                          .extent = (int64_t)size,
+                          .setting_name = "from_process",
+                          .setting = from_process};
     accel__note_t *notes;
     accel_status_t status;
     size_t total;

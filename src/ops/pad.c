@@ -21,8 +21,8 @@ static accel_status_t whole_number(double value, accel_dtype_t dtype, double min
 {
     if (value >= min && value < beyond && trunc(value) == value)
         return ACCEL_OK;
-    return accel__fail(ACCEL_ERR_INVALID, "accel_pad_across_processes: pad_index %g is no %s", value,
-                       accel_dtype_name(dtype));
+    return accel__fail(ACCEL_ERR_INVALID, "accel_pad_across_processes: pad_index %g is no %s",
+                       value, accel_dtype_name(dtype));
 }
 
 /* `value` in the tensor's dtype; floats are rounded, integers must hold it. */

@@ -64,9 +64,9 @@ accel_status_t accel__ops_broadcast(accel_comm_t *comm, accel_tensor_t *tensor,
 
     call.status = accel__tensor_check(tensor, call.operation);
     if (call.status == ACCEL_OK && (from_process < 0 || from_process >= accel_comm_size(comm)))
-        call.status = accel__fail(ACCEL_ERR_INVALID,
-                                  "accel_broadcast: from_process is %d; expected 0 to %d",
-                                  (int)from_process, (int)accel_comm_size(comm) - 1);
+        call.status =
+            accel__fail(ACCEL_ERR_INVALID, "accel_broadcast: from_process is %d; expected 0 to %d",
+                        (int)from_process, (int)accel_comm_size(comm) - 1);
     status = meet_alike(comm, &call, &count);
     if (status != ACCEL_OK || count == 0)
         return status;

@@ -301,32 +301,31 @@ static void mismatches(int rank, int size)
     char text[256];
     accel_tensor_t *result = (accel_tensor_t *)memory;
 
-    CHECK_STATUS(ACCEL_ERR_MISMATCH,
-                 accel__ops_gather(comm, ACCEL_TENSOR(memory, ACCEL_F32, 4, odd ? 5 : 3), -1,
-                                   &result));
+    CHECK_STATUS(
+        ACCEL_ERR_MISMATCH,
+        accel__ops_gather(comm, ACCEL_TENSOR(memory, ACCEL_F32, 4, odd ? 5 : 3), -1, &result));
     snprintf(text, sizeof(text),
              "accel_gather: rank 0 has float32 [4, 3], rank %d has float32 [4, 5]", last);
     CHECK_STR(text, accel_last_error());
     CHECK(result == NULL);
     check_usable(comm, size);
 
-    CHECK_STATUS(ACCEL_ERR_MISMATCH,
-                 accel__ops_gather(comm, ACCEL_TENSOR(memory, odd ? ACCEL_I64 : ACCEL_F64, 2), -1,
-                                   &result));
+    CHECK_STATUS(
+        ACCEL_ERR_MISMATCH,
+        accel__ops_gather(comm, ACCEL_TENSOR(memory, odd ? ACCEL_I64 : ACCEL_F64, 2), -1, &result));
     snprintf(text, sizeof(text), "accel_gather: rank 0 has float64 [2], rank %d has int64 [2]",
              last);
     CHECK_STR(text, accel_last_error());
 
-    CHECK_STATUS(ACCEL_ERR_MISMATCH,
-                 accel__ops_gather(comm, ACCEL_TENSOR(memory, ACCEL_F32, 2), odd ? -1 : 3, &result));
+    CHECK_STATUS(ACCEL_ERR_MISMATCH, accel__ops_gather(comm, ACCEL_TENSOR(memory, ACCEL_F32, 2),
+                                                       odd ? -1 : 3, &result));
     snprintf(text, sizeof(text), "accel_gather: rank 0 has rows to keep 3, rank %d has -1", last);
     CHECK_STR(text, accel_last_error());
 
-    CHECK_STATUS(ACCEL_ERR_MISMATCH,
-                 accel__ops_reduce(comm,
-                                   odd ? ACCEL_TENSOR(memory, ACCEL_F32, 3, 2)
-                                       : ACCEL_TENSOR(memory, ACCEL_F32, 2, 3),
-                                   ACCEL_SUM));
+    CHECK_STATUS(ACCEL_ERR_MISMATCH, accel__ops_reduce(comm,
+                                                       odd ? ACCEL_TENSOR(memory, ACCEL_F32, 3, 2)
+                                                           : ACCEL_TENSOR(memory, ACCEL_F32, 2, 3),
+                                                       ACCEL_SUM));
     CHECK_ERROR("accel_reduce: rank 0 has float32 [2, 3]");
     CHECK_STATUS(ACCEL_ERR_MISMATCH, accel__ops_reduce(comm, ACCEL_TENSOR(memory, ACCEL_F32, 2),
                                                        odd ? ACCEL_MAX : ACCEL_SUM));

@@ -114,8 +114,8 @@ static void tensors_are_checked(void)
     float x[4] = {0};
     const accel_tensor_t *uneven[] = {ACCEL_TENSOR(x, ACCEL_F32, 4), ACCEL_TENSOR(x, ACCEL_F32, 3)};
     const accel_tensor_t *missing[] = {ACCEL_TENSOR(x, ACCEL_F32, 4), NULL};
-    const accel_tensor_t *number[] = {&(accel_tensor_t){
-        .data = x, .device = {ACCEL_CPU, 0}, .dtype = ACCEL_F32}};
+    const accel_tensor_t *number[] = {
+        &(accel_tensor_t){.data = x, .device = {ACCEL_CPU, 0}, .dtype = ACCEL_F32}};
     const accel_tensor_t *no_data[] = {ACCEL_TENSOR(NULL, ACCEL_F32, 4)};
     accel_dataset_t *dataset;
 
@@ -164,10 +164,8 @@ static void records_beyond_4_gib(void)
     const char *path = path_of("sparse");
     accel__active_loaders_t active = {NULL};
     accel__link_t ring;
-    accel__loader_world_t world = {.process_index = last,
-                                   .num_processes = last + 1,
-                                   .active = &active,
-                                   .prepared = &ring};
+    accel__loader_world_t world = {
+        .process_index = last, .num_processes = last + 1, .active = &active, .prepared = &ring};
     accel_dataset_t *dataset;
     accel_loader_t *loader;
     accel_batch_t batch;
@@ -269,6 +267,5 @@ static void records_that_shrink(void)
 }
 
 TEST_MAIN(TEST(callback_options_are_checked), TEST(rows_of_tensors), TEST(tensors_are_checked),
-          TEST(records_after_a_header), TEST(records_beyond_4_gib),
-          TEST(files_that_are_no_records), TEST(unreadable_records), TEST(no_records),
-          TEST(records_that_shrink))
+          TEST(records_after_a_header), TEST(records_beyond_4_gib), TEST(files_that_are_no_records),
+          TEST(unreadable_records), TEST(no_records), TEST(records_that_shrink))

@@ -50,10 +50,10 @@ static accel_dataset_t *dataset_of(source_t *source, int64_t length)
     accel_dataset_t *dataset;
 
     source->caller = pthread_self();
-    CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = length, .get = get,
-                                                        .context = source, .fields = fields,
-                                                        .num_fields = 2),
-                                  &dataset));
+    CHECK_OK(
+        accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = length, .get = get, .context = source,
+                                                   .fields = fields, .num_fields = 2),
+                             &dataset));
     return dataset;
 }
 
@@ -106,15 +106,16 @@ static void options_are_checked(void)
         ACCEL_ERR_INVALID,
         accel_loader_create(dataset, ACCEL_LOADER_OPTIONS(.batch_size = INT64_MAX / 4), &loader));
     CHECK_ERROR("too large");
-    CHECK_STATUS(ACCEL_ERR_INVALID,
-                 accel_loader_create(dataset, ACCEL_LOADER_OPTIONS(.batch_size = INT64_MAX), &loader));
+    CHECK_STATUS(
+        ACCEL_ERR_INVALID,
+        accel_loader_create(dataset, ACCEL_LOADER_OPTIONS(.batch_size = INT64_MAX), &loader));
     CHECK_ERROR("too large");
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_loader_create(NULL, NULL, &loader));
     CHECK_ERROR("dataset is NULL");
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_loader_create(dataset, NULL, NULL));
     CHECK_STATUS(ACCEL_ERR_INVALID,
-                 accel_loader_create(
-                     dataset, ACCEL_LOADER_OPTIONS(.prefetch = (accel_tristate_t)7), &loader));
+                 accel_loader_create(dataset, ACCEL_LOADER_OPTIONS(.prefetch = (accel_tristate_t)7),
+                                     &loader));
     CHECK_ERROR("prefetch is 7");
     CHECK_OK(accel_loader_create(dataset, NULL, &loader));
     CHECK_INT(10, accel_loader_length(loader)); /* batch_size 1 */
@@ -292,12 +293,12 @@ static void errors_of_the_callback_name_the_sample(void)
 
         check_error(prefetch,
                     &(source_t){.bad = 9, .status = ACCEL_ERR_IO, .text = "the disk is on fire"},
-                    ACCEL_ERR_IO,
-                    "the dataset's callback failed at sample 9: the disk is on fire");
+                    ACCEL_ERR_IO, "the dataset's callback failed at sample 9: the disk is on fire");
         check_error(prefetch, &(source_t){.bad = 10, .status = ACCEL_ERR_FORMAT}, ACCEL_ERR_FORMAT,
                     "the dataset's callback failed at sample 10: ACCEL_ERR_FORMAT");
-        check_error(prefetch, &(source_t){.bad = 11, .status = ACCEL_END}, ACCEL_ERR_INVALID,
-                    "the dataset's callback returned 1 at sample 11; expected ACCEL_OK or an error");
+        check_error(
+            prefetch, &(source_t){.bad = 11, .status = ACCEL_END}, ACCEL_ERR_INVALID,
+            "the dataset's callback returned 1 at sample 11; expected ACCEL_OK or an error");
     }
 }
 
@@ -419,8 +420,8 @@ static void steps_without_rows(void)
 {
     source_t source = {.bad = -1};
     accel_dataset_t *dataset = dataset_of(&source, 5);
-    accel_loader_t *loader = loader_of(
-        dataset, *ACCEL_LOADER_OPTIONS(.batch_size = 2, .even_batches = ACCEL_OFF));
+    accel_loader_t *loader =
+        loader_of(dataset, *ACCEL_LOADER_OPTIONS(.batch_size = 2, .even_batches = ACCEL_OFF));
     accel__active_loaders_t active = {NULL};
     accel__link_t ring;
     accel__loader_world_t world = world_of(&active, &ring);
@@ -466,8 +467,9 @@ static void signatures(void)
     CHECK(signature != signature_of(11, plain, text));
     CHECK(signature != signature_of(10, *ACCEL_LOADER_OPTIONS(.batch_size = 3), text));
     CHECK(signature != signature_of(10, shuffled, text));
-    CHECK(signature !=
-          signature_of(10, *ACCEL_LOADER_OPTIONS(.batch_size = 2, .even_batches = ACCEL_OFF), text));
+    CHECK(
+        signature !=
+        signature_of(10, *ACCEL_LOADER_OPTIONS(.batch_size = 2, .even_batches = ACCEL_OFF), text));
     plain.seed = 5; /* of no shuffle */
     plain.prefetch = ACCEL_OFF;
     CHECK(signature == signature_of(10, plain, text));

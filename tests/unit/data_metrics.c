@@ -20,9 +20,9 @@ typedef struct rank {
 typedef struct run {
     accel_shard_t shard;
     rank_t ranks[MAX_RANKS];
-    int64_t gathered;              /* rows, with padding */
-    int64_t metric[MAX_SAMPLES];   /* what is kept */
-    int64_t kept, last_keep;       /* last_keep: as gather_for_metrics had it at the last step */
+    int64_t gathered;            /* rows, with padding */
+    int64_t metric[MAX_SAMPLES]; /* what is kept */
+    int64_t kept, last_keep;     /* last_keep: as gather_for_metrics had it at the last step */
 } run_t;
 
 static accel_status_t get_index(void *context, int64_t index, void *const *fields)
@@ -55,11 +55,11 @@ static void make_rank(rank_t *rank, accel_dataset_t *dataset, const accel_shard_
 
     *rank = (rank_t){0};
     accel__link_init(&rank->prepared);
-    CHECK_OK(accel_loader_create(
-        dataset,
-        ACCEL_LOADER_OPTIONS(.batch_size = shard->batch_size, .drop_last = shard->drop_last,
-                             .prefetch = prefetch ? ACCEL_ON : ACCEL_OFF),
-        &rank->loader));
+    CHECK_OK(accel_loader_create(dataset,
+                                 ACCEL_LOADER_OPTIONS(.batch_size = shard->batch_size,
+                                                      .drop_last = shard->drop_last,
+                                                      .prefetch = prefetch ? ACCEL_ON : ACCEL_OFF),
+                                 &rank->loader));
     CHECK_OK(accel__loader_prepare(rank->loader, &world));
     CHECK_OK(accel_loader_begin(rank->loader, 0));
     CHECK_INT(-1, accel__loaders_real_rows(&rank->active));
@@ -185,7 +185,8 @@ static void shard_rows(void)
     json_t *root = vectors_load("gather_for_metrics"), *row;
     size_t i, deadlocks = 0;
 
-    json_array_foreach (json_object_get(root, "vectors"), i, row) {
+    json_array_foreach(json_object_get(root, "vectors"), i, row)
+    {
         run_t run = run_row(row, i % 4 == 0);
 
         check_shard_row(row, &run);
@@ -211,8 +212,8 @@ static void check_dispatcher_row(const json_t *row, const run_t *run)
         return;
     }
     VECTORS_CHECK(row, run->kept == vectors_int(row, "metric_samples"));
-    VECTORS_CHECK(row, run->ranks[0].batches ==
-                           vectors_at(json_object_get(row, "steps_per_rank"), 0));
+    VECTORS_CHECK(row,
+                  run->ranks[0].batches == vectors_at(json_object_get(row, "steps_per_rank"), 0));
     VECTORS_CHECK(row, vectors_at(json_object_get(row, "last_step_sizes"), 0) ==
                            (left + processes - 1) / processes);
     VECTORS_CHECK(row, run->ranks[0].last_rows == (processes > 1 ? global / processes : left));
@@ -223,7 +224,8 @@ static void dispatcher_rows(void)
     json_t *root = vectors_load("gather_for_metrics_dispatcher"), *row;
     size_t i, errors = 0;
 
-    json_array_foreach (json_object_get(root, "vectors"), i, row) {
+    json_array_foreach(json_object_get(root, "vectors"), i, row)
+    {
         run_t run = run_row(row, i % 4 == 0);
 
         check_dispatcher_row(row, &run);

@@ -24,8 +24,7 @@ static void check_batch(const json_t *row, const json_t *expected, const int64_t
 /* One rank's batches over the whole epoch. Returns how many it has. */
 static int64_t check_rank(const json_t *row, const accel_shard_t *shard, int64_t rank)
 {
-    const json_t *expected =
-        json_array_get(json_object_get(row, "expected"), (size_t)rank);
+    const json_t *expected = json_array_get(json_object_get(row, "expected"), (size_t)rank);
     int64_t positions[MAX_BATCH], found = 0;
 
     CHECK(json_is_array(expected));
@@ -65,7 +64,8 @@ static void map_style_rows(void)
     json_t *root = vectors_load("batch_sampler_shard"), *row;
     size_t i;
 
-    json_array_foreach (json_object_get(root, "vectors"), i, row) {
+    json_array_foreach(json_object_get(root, "vectors"), i, row)
+    {
         accel_shard_t shard = shard_of(row);
 
         check_row(row, &shard);
@@ -80,7 +80,8 @@ static void iterable_rows(void)
     json_t *root = vectors_load("iterable_dataset_shard"), *row;
     size_t i;
 
-    json_array_foreach (json_object_get(root, "vectors"), i, row) {
+    json_array_foreach(json_object_get(root, "vectors"), i, row)
+    {
         accel_shard_t shard = shard_of(row);
 
         shard.even_batches = true;
@@ -96,7 +97,8 @@ static void whole_batches_rows(void)
     json_t *root = vectors_load("batch_sampler_shard_dynamic"), *row;
     size_t i;
 
-    json_array_foreach (json_object_get(root, "vectors"), i, row) {
+    json_array_foreach(json_object_get(root, "vectors"), i, row)
+    {
         const json_t *batches = json_object_get(row, "batches");
         accel_shard_t shard = {.samples = (int64_t)json_array_size(batches),
                                .batch_size = 1,
@@ -106,8 +108,7 @@ static void whole_batches_rows(void)
 
         CHECK_OK(accel_shard_check(&shard));
         for (int64_t rank = 0; rank < shard.num_processes; rank++) {
-            const json_t *expected =
-                json_array_get(json_object_get(row, "expected"), (size_t)rank);
+            const json_t *expected = json_array_get(json_object_get(row, "expected"), (size_t)rank);
             int64_t batch;
             size_t found = 0;
 
@@ -171,8 +172,7 @@ static void even_batches_table(void)
         CHECK_INT(2, accel_shard_steps(&shard));
         for (int64_t rank = 0; rank < 2; rank++)
             for (int64_t step = 0; step < 2; step++)
-                CHECK_INT(table[i].sizes[rank][step],
-                          accel_shard_batch(&shard, step, rank, NULL));
+                CHECK_INT(table[i].sizes[rank][step], accel_shard_batch(&shard, step, rank, NULL));
     }
 }
 
@@ -249,9 +249,9 @@ static void split_rows(void)
     json_t *root = vectors_load("split_between_processes"), *row;
     size_t i;
 
-    json_array_foreach (json_object_get(root, "vectors"), i, row)
-        for (int64_t rank = 0; rank < vectors_int(row, "num_processes"); rank++)
-            check_split(row, rank);
+    json_array_foreach(json_object_get(root, "vectors"), i,
+                       row) for (int64_t rank = 0; rank < vectors_int(row, "num_processes"); rank++)
+        check_split(row, rank);
     CHECK_INT(108, i);
     json_decref(root);
 }

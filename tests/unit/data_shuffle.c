@@ -24,8 +24,7 @@ static void seedable_sampler_rows(void)
     json_t *root = vectors_load("seedable_sampler"), *row;
     size_t i;
 
-    json_array_foreach (json_object_get(root, "vectors"), i, row)
-        check_epochs(row);
+    json_array_foreach(json_object_get(root, "vectors"), i, row) check_epochs(row);
     CHECK_INT(45, i);
     json_decref(root);
 }
