@@ -15,9 +15,10 @@ PROGRAM = os.path.join(os.environ["ACCEL_BUILD_DIR"], "bin", "program-train_opti
 SHAPE = (37, 41)
 COUNT = SHAPE[0] * SHAPE[1]
 STEPS = 100
-# max |difference| <= tolerance * max |parameter|, at every step. One unit in the last place of
-# float32 is 1.2e-7, and torch's own single-tensor and foreach forms differ by as much.
-TOLERANCE = {torch.float32: 3e-7, torch.float64: 1e-14}
+# max |difference| <= tolerance * max |parameter|, at every step. Torch contracts some products and
+# sums: in float32 each step may then round by half a unit in the last place, 6e-8, to another side,
+# and such differences add up like a random walk of 100 steps.
+TOLERANCE = {torch.float32: 6e-7, torch.float64: 1e-14}
 
 
 def numbers(step):
