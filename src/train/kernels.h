@@ -6,6 +6,7 @@
 #define ACCEL_TRAIN_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include <accel/types.h>
 
@@ -25,8 +26,11 @@ typedef struct accel__sgd_step {
     bool nesterov;
 } accel__sgd_step_t;
 
-/* For one element type; the pointers are of that type and do not overlap. */
+/* For one element type; the pointers are of that type and, but for `average`, do not overlap. */
 typedef struct accel__kernels {
+    /* dst[i] = (sources[0][i] + sources[1][i] + ...) / num_sources, added in this order: to the
+     * bit what accel__reduce_block() gives. dst may be one of the sources. */
+    void (*average)(void *dst, const void *const *sources, int32_t num_sources, size_t count);
     void (*adamw)(const accel__adamw_step_t *step, void *p, const void *g, void *m, void *v,
                   size_t count);
     void (*sgd)(const accel__sgd_step_t *step, void *p, const void *g, size_t count);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 accel_status_t accel__check_option(const char *function, const char *name, double value, double min,
                                    double max)
@@ -51,15 +52,22 @@ void accel_optimizer_destroy(accel_optimizer_t *optimizer)
     free(optimizer);
 }
 
-/* Zeroed memory on a cache line; NULL for none is fine. */
+/* Zeroed memory on a cache line, a large block on huge pages where the system grants them:
+ * state is a rank's own, and every step walks through all of it. */
 static accel_status_t make_block(size_t size, unsigned char **block)
 {
+    const size_t huge = (size_t)2 << 20;
+    size_t alignment = size < huge ? ACCEL__PARAMETER_ALIGN : huge;
+    size_t rounded = accel__round_up(size, alignment);
+
     *block = NULL;
     if (size == 0)
         return ACCEL_OK;
-    *block = aligned_alloc(ACCEL__PARAMETER_ALIGN, size);
+    *block = aligned_alloc(alignment, rounded);
     if (!*block)
-        return accel__fail_memory("optimizer state", size);
+        return accel__fail_memory("optimizer state", rounded);
+    if (alignment == huge)
+        (void)madvise(*block, rounded, MADV_HUGEPAGE); /* a hint */
     memset(*block, 0, size);
     return ACCEL_OK;
 }
