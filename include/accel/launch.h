@@ -19,14 +19,15 @@ extern "C" {
 
 typedef struct accel_launch_options {
     size_t struct_size;
-    int32_t num_processes;       /* 0: the CPUs this process may use */
+    int32_t num_processes; /* 0: the CPUs this process may use */
     /* OMP_NUM_THREADS; 0: as set, else CPUs / num_processes, at least 1. */
     int32_t threads_per_process;
-    uint32_t grace_ms;           /* between the first signal and SIGKILL; 0: 5,000 */
-    bool no_prefix;              /* pass the ranks' output through as it is, without "[rank] " */
-    bool quiet;                  /* no closing report */
-    const char *log_dir;         /* also write each rank's output to log_dir/rank-N.log; NULL: no */
-    const char *const *environment; /* "NAME=VALUE", ended by NULL: set for every rank; NULL: none */
+    uint32_t grace_ms;   /* between the first signal and SIGKILL; 0: 5,000 */
+    bool no_prefix;      /* pass the ranks' output through as it is, without "[rank] " */
+    bool quiet;          /* no closing report */
+    const char *log_dir; /* also write each rank's output to log_dir/rank-N.log; NULL: no */
+    /* "NAME=VALUE" entries to set for every rank, ended by NULL; NULL: none. */
+    const char *const *environment;
 } accel_launch_options_t;
 
 ACCEL__OPTIONS_INIT(accel_launch_options)

@@ -117,10 +117,10 @@ int32_t accel__launch_num_cpus(void)
 /* Variables by which an outer launcher describes the process that called us. A rank of
  * ours is none of its ranks: with these left in place MPI or torch.distributed inside a
  * rank would take it for one. What describes the allocation (SLURM_JOB_ID, ...) stays. */
-static const char *const outer_prefixes[] = {"TORCHELASTIC_", "OMPI_COMM_WORLD_", "PMIX_",
-                                             "PMI_",          "MPI_LOCAL",        "MV2_COMM_WORLD_"};
+static const char *const outer_prefixes[] = {"TORCHELASTIC_", "OMPI_COMM_WORLD_", "PMIX_", "PMI_",
+                                             "MPI_LOCAL",     "MV2_COMM_WORLD_"};
 static const char *const outer_names[] = {"GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK",
-                                          "ROLE_NAME",  "ROLE_WORLD_SIZE"};
+                                          "ROLE_NAME", "ROLE_WORLD_SIZE"};
 
 static bool is_outer(const char *entry)
 {

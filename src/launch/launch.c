@@ -46,7 +46,6 @@ static accel_status_t read_options(accel__job_t *job, const accel_launch_options
     job->num_processes = job->options.num_processes;
     if (job->num_processes == 0)
         job->num_processes = accel__launch_num_cpus();
-    job->prefix_width = snprintf(NULL, 0, "%" PRId32, job->num_processes - 1);
     return check_environment(job->options.environment);
 }
 
@@ -68,6 +67,8 @@ static accel_status_t make_id(char *id, size_t size)
 
 static accel_status_t make_ranks(accel__job_t *job)
 {
+    int width = snprintf(NULL, 0, "%" PRId32, job->num_processes - 1);
+
     job->ranks = calloc((size_t)job->num_processes, sizeof(*job->ranks));
     if (!job->ranks)
         return accel__fail_memory("the ranks", (size_t)job->num_processes * sizeof(*job->ranks));
@@ -75,6 +76,7 @@ static accel_status_t make_ranks(accel__job_t *job)
         accel__rank_t *rank = &job->ranks[i];
 
         rank->index = i;
+        snprintf(rank->prefix, sizeof(rank->prefix), "[%*" PRId32 "] ", width, i);
         rank->pidfd = rank->log.fd = -1;
         rank->streams[0] = (accel__stream_t){.fd = -1, .rank = rank, .sink = &job->sinks[0]};
         rank->streams[1] = (accel__stream_t){.fd = -1, .rank = rank, .sink = job->err};
@@ -143,8 +145,7 @@ static accel_status_t open_logs(accel__job_t *job)
  * the system would reap the ranks behind our back. */
 static accel_status_t take_signals(accel__job_t *job)
 {
-    static const int wanted[] = {SIGINT,  SIGTERM, SIGHUP, SIGQUIT,
-                                 SIGUSR1, SIGUSR2, SIGTSTP};
+    static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP};
     struct sigaction action = {.sa_handler = SIG_DFL};
     sigset_t set;
 
@@ -250,8 +251,8 @@ static accel_status_t run(accel__job_t *job, int *exit_code)
     if (status != ACCEL_OK)
         return status;
     *exit_code = 125;
-    if ((status = hold_standard_fds(job)) != ACCEL_OK ||
-        (status = open_sinks(job)) != ACCEL_OK || (status = make_ranks(job)) != ACCEL_OK ||
+    if ((status = hold_standard_fds(job)) != ACCEL_OK || (status = open_sinks(job)) != ACCEL_OK ||
+        (status = make_ranks(job)) != ACCEL_OK ||
         (status = make_id(job->id, sizeof(job->id))) != ACCEL_OK ||
         (status = open_logs(job)) != ACCEL_OK || (status = take_signals(job)) != ACCEL_OK ||
         (status = accel__launch_guard(job)) != ACCEL_OK ||
@@ -267,7 +268,8 @@ static accel_status_t run(accel__job_t *job, int *exit_code)
 accel_status_t accel_launch(const accel_launch_options_t *options, char *const *argv,
                             int *exit_code)
 {
-    accel__job_t job = {.argv = argv, .culprit = -1, .guard_fd = -1, .signal_fd = -1, .death_fd = -1};
+    accel__job_t job = {
+        .argv = argv, .culprit = -1, .guard_fd = -1, .signal_fd = -1, .death_fd = -1};
     accel_status_t status;
 
     if (!exit_code)

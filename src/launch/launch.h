@@ -28,11 +28,11 @@ typedef struct accel__sink {
     int fd; /* -1: none */
     const char *name;
     accel__text_t pending;
-    size_t sent;                  /* of pending */
-    size_t chunk;                 /* the most a write may take without blocking */
+    size_t sent;                      /* of pending */
+    size_t chunk;                     /* the most a write may take without blocking */
     const struct accel__stream *open; /* whose unfinished line stands at the end */
-    bool returned;                /* and ends in a carriage return */
-    bool failed;                  /* takes nothing any more */
+    bool returned;                    /* and ends in a carriage return */
+    bool failed;                      /* takes nothing any more */
 } accel__sink_t;
 
 /* One rank's standard output or error, as it comes in. */
@@ -48,16 +48,17 @@ typedef struct accel__stream {
 
 typedef struct accel__rank {
     int32_t index;
-    pid_t pid; /* and process group; 0: not started */
-    int pidfd; /* -1: the system has none */
+    char prefix[16];            /* "[ 3] " */
+    pid_t pid;                  /* and process group; 0: not started */
+    int pidfd;                  /* -1: the system has none */
     accel__stream_t streams[2]; /* standard output, standard error */
     accel__sink_t log;
     accel__tail_t tail;
 
     bool ended;
-    bool stopped;  /* we had told it to stop before it ended */
-    int how;       /* CLD_EXITED, CLD_KILLED or CLD_DUMPED */
-    int result;    /* exit code or signal */
+    bool stopped; /* we had told it to stop before it ended */
+    int how;      /* CLD_EXITED, CLD_KILLED or CLD_DUMPED */
+    int result;   /* exit code or signal */
     uint64_t ended_ns;
 } accel__rank_t;
 
@@ -65,20 +66,19 @@ typedef struct accel__job {
     accel_launch_options_t options;
     int32_t num_processes;
     accel__rank_t *ranks;
-    int prefix_width; /* digits of the highest rank */
 
     char *program; /* path to execute */
     char *const *argv;
     char id[37];
 
     pid_t guard;
-    int guard_fd;   /* write end; the guard acts when it closes */
+    int guard_fd; /* write end; the guard acts when it closes */
     int signal_fd;
-    int death_fd;   /* epoll over the pidfds: hands out deaths in their order */
+    int death_fd; /* epoll over the pidfds: hands out deaths in their order */
     sigset_t caller_mask;
     struct sigaction caller_sigchld;
     bool signals_taken;
-    int held_fds;   /* bits of standard descriptors that were closed */
+    int held_fds; /* bits of standard descriptors that were closed */
 
     accel__sink_t sinks[2]; /* standard output, standard error */
     accel__sink_t *err;     /* the first one, if both are the same file */
@@ -86,13 +86,13 @@ typedef struct accel__job {
 
     uint64_t start_ns;
     int32_t num_ended;
-    int32_t culprit;      /* the rank to blame; -1: none */
-    uint64_t settle_ns;   /* until then a better culprit may turn up; 0: settled */
+    int32_t culprit;    /* the rank to blame; -1: none */
+    uint64_t settle_ns; /* until then a better culprit may turn up; 0: settled */
     bool stopping;
-    bool abandoned;       /* unread output is given up */
-    int interrupted;      /* by this signal */
-    uint64_t kill_ns;     /* end of the grace time; 0: none running */
-    bool killed;          /* the grace time was not enough, or cut short */
+    bool abandoned;   /* unread output is given up */
+    int interrupted;  /* by this signal */
+    uint64_t kill_ns; /* end of the grace time; 0: none running */
+    bool killed;      /* the grace time was not enough, or cut short */
 } accel__job_t;
 
 /* ---- environment.c ---- */
@@ -129,9 +129,6 @@ accel_status_t accel__stream_read(accel__job_t *job, accel__stream_t *stream, bo
 
 /* A line of the launcher's own. */
 void accel__launch_say(accel__job_t *job, const char *format, ...) ACCEL_PRINTF(2, 3);
-
-/* "[ 3] " */
-void accel__launch_prefix(const accel__job_t *job, int32_t rank, char *text, size_t size);
 
 /* ---- supervise.c ---- */
 

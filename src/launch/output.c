@@ -23,12 +23,14 @@
 accel_status_t accel__sink_init(accel__sink_t *sink, int fd, const char *name)
 {
     struct stat status;
+    bool waits;
 
     if (fstat(fd, &status) != 0)
         return accel__fail_errno(ACCEL_ERR_IO, "%s: cannot be used", name);
     *sink = (accel__sink_t){.fd = fd, .name = name};
-    /* A pipe that polls writable takes this much at once. */
-    sink->chunk = S_ISREG(status.st_mode) ? SSIZE_MAX : PIPE_BUF;
+    /* A pipe that polls writable takes this much at once; files never wait. */
+    waits = S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) || isatty(fd);
+    sink->chunk = waits ? PIPE_BUF : SSIZE_MAX;
     return ACCEL_OK;
 }
 
@@ -69,8 +71,10 @@ accel_status_t accel__sink_flush(accel__sink_t *sink)
         sink->failed = true;
         forget_pending(sink);
         return errno == EPIPE ? ACCEL_END
-                              : accel__fail_errno(ACCEL_ERR_IO, "%s: cannot be written; the ranks' "
-                                                                "output is lost", sink->name);
+                              : accel__fail_errno(ACCEL_ERR_IO,
+                                                  "%s: cannot be written; the ranks' "
+                                                  "output is lost",
+                                                  sink->name);
     }
     sink->sent += (size_t)n;
     if (sink->sent == sink->pending.length)
@@ -103,14 +107,9 @@ static void close_line(accel__sink_t *sink, const accel__stream_t *stream)
 
 /* ---- lines ---- */
 
-void accel__launch_prefix(const accel__job_t *job, int32_t rank, char *text, size_t size)
-{
-    snprintf(text, size, "[%*d] ", job->prefix_width, rank);
-}
-
 static void remember(accel__tail_t *tail, const char *line, size_t length)
 {
-    bool rewritten = length > 0 && line[length - 1] == '\r';
+    bool rewritten = length > 0 && line[length - 1] == '\r', cut;
     char *slot;
 
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
@@ -120,10 +119,13 @@ static void remember(accel__tail_t *tail, const char *line, size_t length)
     if (tail->rewritten && tail->count > 0)
         tail->count--;
     slot = tail->lines[tail->count++ % ACCEL__TAIL_LINES];
-    if (length >= ACCEL__TAIL_WIDTH)
-        snprintf(slot, ACCEL__TAIL_WIDTH, "%.*s...", ACCEL__TAIL_WIDTH - 4, line);
+    cut = length >= ACCEL__TAIL_WIDTH;
+    length = cut ? ACCEL__TAIL_WIDTH - sizeof("...") : length;
+    memcpy(slot, line, length);
+    if (cut)
+        memcpy(slot + length, "...", sizeof("..."));
     else
-        snprintf(slot, ACCEL__TAIL_WIDTH, "%.*s", (int)length, line);
+        slot[length] = '\0';
     tail->rewritten = rewritten;
 }
 
@@ -149,7 +151,6 @@ static void pass(const accel__job_t *job, accel__stream_t *stream, const char *l
     accel__rank_t *rank = stream->rank;
     accel__sink_t *sink = stream->sink;
     bool ends = line[length - 1] == '\n', begins;
-    char prefix[24];
 
     close_line(&rank->log, stream);
     put(&rank->log, line, length);
@@ -160,10 +161,8 @@ static void pass(const accel__job_t *job, accel__stream_t *stream, const char *l
     remember(&rank->tail, line, length);
     close_line(sink, stream);
     begins = !sink->open || (sink->returned && line[0] != '\n');
-    if (begins && !job->options.no_prefix) {
-        accel__launch_prefix(job, rank->index, prefix, sizeof(prefix));
-        put(sink, prefix, strlen(prefix));
-    }
+    if (begins && !job->options.no_prefix)
+        put(sink, rank->prefix, strlen(rank->prefix));
     put(sink, line, length);
     sink->open = ends ? NULL : stream;
     sink->returned = line[length - 1] == '\r';

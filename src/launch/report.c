@@ -74,12 +74,10 @@ static void show_tail(accel__job_t *job, const accel__rank_t *rank)
 {
     const accel__tail_t *tail = &rank->tail;
     size_t first = tail->count > ACCEL__TAIL_LINES ? tail->count - ACCEL__TAIL_LINES : 0;
-    char prefix[24];
 
-    accel__launch_prefix(job, rank->index, prefix, sizeof(prefix));
     accel__launch_say(job, tail->count > 0 ? "  its last lines:" : "  it printed nothing");
     for (size_t i = first; i < tail->count; i++)
-        accel__launch_say(job, "    %s%s", prefix, tail->lines[i % ACCEL__TAIL_LINES]);
+        accel__launch_say(job, "    %s%s", rank->prefix, tail->lines[i % ACCEL__TAIL_LINES]);
 }
 
 static void report_failure(accel__job_t *job)

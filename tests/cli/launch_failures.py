@@ -70,10 +70,13 @@ def test_those_that_follow_are_not_blamed():
 
 
 def test_the_first_of_many():
-    for first in range(4):
-        code, _, err = launch("-n", 4, RANK, f"{first}:exit", 10 + first, "sleep", 30, "exit", 1)
-        equal(10 + first, code)
-        contains(f"rank {first} (pid ", err)
+    with tempfile.TemporaryDirectory() as folder:
+        for first in range(4):
+            gone = pathlib.Path(folder, str(first))
+            code, _, err = launch("-n", 4, RANK, f"{first}:touch", gone, f"{first}:exit", 10 + first,
+                                  "await", gone, "sleep", 80, "exit", 1)
+            equal(10 + first, code)
+            contains(f"rank {first} (pid ", err)
 
 
 def test_grace():

@@ -188,12 +188,12 @@ static const struct action {
     int num_values;
     void (*run)(char **values);
 } actions[] = {
-    {"say", 1, act_say},       {"warn", 1, act_warn},   {"raw", 1, act_raw},
-    {"lines", 1, act_lines},   {"bytes", 1, act_bytes}, {"exit", 1, act_exit},
-    {"kill", 1, act_kill},     {"sleep", 1, act_sleep}, {"ignore", 1, act_ignore},
-    {"on", 2, act_on},         {"child", 0, act_child}, {"outlive", 1, act_outlive},
-    {"close", 0, act_close},   {"cat", 0, act_cat},     {"touch", 1, act_touch},
-    {"await", 1, act_await},   {"print", 1, act_print},
+    {"say", 1, act_say},     {"warn", 1, act_warn},   {"raw", 1, act_raw},
+    {"lines", 1, act_lines}, {"bytes", 1, act_bytes}, {"exit", 1, act_exit},
+    {"kill", 1, act_kill},   {"sleep", 1, act_sleep}, {"ignore", 1, act_ignore},
+    {"on", 2, act_on},       {"child", 0, act_child}, {"outlive", 1, act_outlive},
+    {"close", 0, act_close}, {"cat", 0, act_cat},     {"touch", 1, act_touch},
+    {"await", 1, act_await}, {"print", 1, act_print},
 };
 
 static const struct action *find_action(const char *name)

@@ -29,14 +29,36 @@ static const char help[] =
 
 /* Those the library, its trackers and the launchers read; a last * stands for any ending. */
 static const char *const variables[] = {
-    "ACCEL_*",         "ACCELERATE_*",     "WANDB_*",       "RANK",
-    "LOCAL_RANK",      "WORLD_SIZE",       "LOCAL_WORLD_SIZE", "GROUP_RANK",
-    "MASTER_ADDR",     "MASTER_PORT",      "TORCHELASTIC_*", "OMPI_COMM_WORLD_*",
-    "PMIX_NAMESPACE",  "PMIX_RANK",        "PMI_*",         "SLURM_JOB_ID",
-    "SLURM_STEP_*",    "SLURM_PROCID",     "SLURM_LOCALID", "SLURM_NTASKS",
-    "SLURM_NNODES",    "CUDA_VISIBLE_DEVICES", "NCCL_*",    "OMP_*",
-    "OPENBLAS_*",      "MKL_*",            "KMP_*",         "LD_LIBRARY_PATH",
-    "LD_PRELOAD",      NULL,
+    "ACCEL_*",
+    "ACCELERATE_*",
+    "WANDB_*",
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "TORCHELASTIC_*",
+    "OMPI_COMM_WORLD_*",
+    "PMIX_NAMESPACE",
+    "PMIX_RANK",
+    "PMI_*",
+    "SLURM_JOB_ID",
+    "SLURM_STEP_*",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+    "SLURM_NTASKS",
+    "SLURM_NNODES",
+    "CUDA_VISIBLE_DEVICES",
+    "NCCL_*",
+    "OMP_*",
+    "OPENBLAS_*",
+    "MKL_*",
+    "KMP_*",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    NULL,
 };
 
 static bool is_of_interest(const char *name, size_t length)
@@ -194,8 +216,7 @@ static int run(int argc, char **argv)
         if (option == 'h')
             return tool_help(&tool_env);
         if (option == '?') {
-            tool_say("env", "unknown option %s; `accel env --help` lists them",
-                     argv[optind - 1]);
+            tool_say("env", "unknown option %s; `accel env --help` lists them", argv[optind - 1]);
             return TOOL_USAGE;
         }
         json = true;

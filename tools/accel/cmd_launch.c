@@ -68,7 +68,8 @@ static const refusal_t refusals[] = {
                           "MASTER_PORT, which is passed on"},
     {"same-network", "this command starts the ranks of one host"},
     {"rdzv-*", "the ranks of one host need no rendezvous"},
-    {"mpirun-hostfile", "say `mpirun --hostfile FILE -n N PROGRAM`; the same program runs under it"},
+    {"mpirun-hostfile",
+     "say `mpirun --hostfile FILE -n N PROGRAM`; the same program runs under it"},
     {"config-file", "configuration files are not read; say it on the command line"},
     {"module", "say `python3 -m MODULE` as the program"},
     {"max-restarts", "a failed job is not restarted"},
@@ -200,8 +201,9 @@ static bool read_machines(void)
 {
     if (strcmp(optarg, "1") == 0)
         return true;
-    tool_say("launch", "--num-machines is '%s': this command starts the ranks of one host; on "
-                       "several, run the same program under mpirun, srun or torchrun --no-python",
+    tool_say("launch",
+             "--num-machines is '%s': this command starts the ranks of one host; on "
+             "several, run the same program under mpirun, srun or torchrun --no-python",
              optarg);
     return false;
 }
@@ -251,7 +253,10 @@ static void refuse(const char *typed, int letter)
     char name[TYPED_SIZE], short_name[] = {'-', (char)letter, '\0'};
 
     snprintf(name, sizeof(name), "%s",
-             letter == 'm' ? "--module" : letter == 't' ? "--tee" : letter ? "--" : typed);
+             letter == 'm'   ? "--module"
+             : letter == 't' ? "--tee"
+             : letter        ? "--"
+                             : typed);
     dashes_for_underscores(name);
     for (size_t i = 0; long_options[i].name; i++)
         names[i] = long_options[i].name;

@@ -80,8 +80,10 @@ int main(int argc, char **argv)
     if (strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0)
         return show_version();
     if (name[0] == '-') {
-        tool_say(NULL, "unknown option '%s'; options of a command come after its name: accel launch "
-                       "-n 4 PROGRAM", name);
+        tool_say(NULL,
+                 "unknown option '%s'; options of a command come after its name: accel launch "
+                 "-n 4 PROGRAM",
+                 name);
         return TOOL_USAGE;
     }
     command = find_command(name);
