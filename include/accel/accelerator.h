@@ -159,8 +159,9 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_sync_gradients(accel_t *accelerat
 
 /* clip_grad_norm_: scale the averaged gradients so that their global 2-norm is at most
  * max_norm; *norm (may be NULL) is the norm before, equal on all ranks. The coefficient is
- * min(1, max_norm / (norm + 1e-6)), as in torch, and is applied in the step. Collective;
- * does nothing off a sync step (*norm = 0). */
+ * min(1, max_norm / (norm + 1e-6)), as in torch, and is applied in the step; to gradients
+ * that are averaged on every rank, at once. Clear the gradients before the next backward.
+ * Collective; does nothing off a sync step (*norm = 0). */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_clip_grad_norm(accel_t *accelerator,
                                                               accel_model_t *model,
                                                               double max_norm, double *norm);

@@ -4,10 +4,10 @@
  * What is registered is the address of the owner's pointer (`&net.weight`, a `float **`).
  * At accel_prepare() the values move into flat buffers of the library, the arena, which
  * on one host lies in memory shared by all ranks, and the owner's pointers are re-pointed
- * there. Addresses never change after that. The owner's old blocks stay the owner's: keep
- * them (or free them) yourself. accel_model_destroy() and accel_unprepare_model() copy the
- * values back into those old blocks and restore the owner's pointers, so that the owner's
- * own free() is right again.
+ * there. Addresses never change after that. The owner's old blocks stay the owner's, and
+ * must stay: accel_model_destroy(), accel_unprepare_model() and accel_destroy() copy values
+ * and gradients back into them and restore the owner's pointers, so that the owner's own
+ * free() is right again.
  *
  * Rules while a model is prepared:
  *   - Trainable and frozen parameters are ONE copy for all ranks of the host. Read them
@@ -38,7 +38,9 @@ typedef enum accel_gradients {
 } accel_gradients_t;
 
 /* Add scale × dLoss/dparameter to every gradient, for the batch last forwarded. Called by
- * accel_backward() on the calling thread. An error is passed on to all ranks. */
+ * accel_backward() on the calling thread. An error, with a text left by accel_fail(), is
+ * returned by accel_backward(); the other ranks' next collective fails with that text, and
+ * the world is over. A process alone may go on. */
 typedef accel_status_t (*accel_backward_fn)(void *context, double scale);
 
 typedef struct accel_model_options {
@@ -61,8 +63,10 @@ ACCEL_API void accel_model_destroy(accel_model_t *model);
 
 /* Register a trainable parameter. `parameter` and `gradient` are the addresses of the
  * owner's pointers to compact row-major CPU arrays of `shape`; both must point to valid
- * memory now. dtype F32 or F64. The name is copied, must be unique and not empty.
- * Parameters are numbered 0, 1, ... in the order of registration, all kinds together. */
+ * memory now, that no other parameter of the model has (register tied ones once). dtype F32
+ * or F64. The name is copied, must be unique and not empty. Parameters are numbered 0, 1, ...
+ * in the order of registration, all kinds together; none can be added once the model was
+ * prepared or stepped. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add(accel_model_t *model, const char *name,
                                                          accel_dtype_t dtype, int32_t ndim,
                                                          const int64_t *shape, void *parameter,
@@ -76,7 +80,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add_frozen(accel_model_t *m
                                                                 void *parameter);
 
 /* Running statistics and the like: this rank's own, never shared, and never moved. Rank 0's
- * values are broadcast at prepare; later with accel_sync_buffers(). Any dtype. */
+ * values are broadcast at prepare; later with accel_sync_buffers(). Any dtype. `buffer` too is
+ * the address of the owner's pointer. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add_buffer(accel_model_t *model,
                                                                 const char *name,
                                                                 accel_dtype_t dtype, int32_t ndim,
@@ -113,8 +118,9 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_parameter(const accel_model
 
 /* The gradient of parameter `index` is complete for this backward. For a program that runs
  * its own backward and wants reduction to begin early; call it once a parameter at a step.
- * When the last trainable one is ready the model is as after accel_backward(). Off a sync
- * step it does nothing. Local. */
+ * When the last trainable one is ready the model is as after accel_backward(): do not call
+ * that too. Off a sync step it does nothing. Local; with ACCEL_GRADIENTS_AVERAGED the last one
+ * is collective. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_grad_ready(accel_model_t *model, int64_t index);
 
 /* Write parameters of a prepared model by hand. _begin waits for all ranks; then rank 0,
