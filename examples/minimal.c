@@ -71,7 +71,8 @@ static accel_status_t net_backward(void *context, double scale)
     return ACCEL_OK;
 }
 
-static void net_add(accel_model_t *model, const char *name, int64_t rows, int64_t columns, float **w, float **grad)
+static void net_add(accel_model_t *model, const char *name, int64_t rows, int64_t columns,
+                    float **w, float **grad)
 {
     static uint32_t random = 1;
 
@@ -129,7 +130,8 @@ static accel_status_t get_sample(void *context, int64_t index, void *const *fiel
 
 static accel_dataset_t *dataset_of(text_t *text)
 {
-    const accel_field_t fields[] = {{"before", ACCEL_I32, 1, {CONTEXT}}, {"next", ACCEL_I32, 0, {0}}};
+    const accel_field_t fields[] = {{"before", ACCEL_I32, 1, {CONTEXT}},
+                                    {"next", ACCEL_I32, 0, {0}}};
     accel_dataset_t *dataset;
 
     ACCEL_CHECK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = text->length,
@@ -147,7 +149,8 @@ static double validate(accel_t *accelerator, net_t *net, accel_loader_t *loader)
     ACCEL_CHECK(accel_loader_begin(loader, 0));
     while (ACCEL_NEXT(loader, &batch)) {
         net_forward(net, &batch);
-        ACCEL_CHECK(accel_gather_for_metrics(accelerator, ACCEL_TENSOR(net->losses, ACCEL_F32, batch.rows), &losses));
+        ACCEL_CHECK(accel_gather_for_metrics(
+            accelerator, ACCEL_TENSOR(net->losses, ACCEL_F32, batch.rows), &losses));
         for (int64_t i = 0; i < losses->shape[0]; i++, count++)
             sum += (double)((const float *)losses->data)[i];
         accel_tensor_destroy(losses);
@@ -171,7 +174,8 @@ int main(int argc, char **argv)
     accel_artifact_t *some_artifact_to_log;
 
     /* [readme] */
-    ACCEL_CHECK(accel_model_create(ACCEL_MODEL_OPTIONS(.backward = net_backward, .context = &net), &model));
+    ACCEL_CHECK(
+        accel_model_create(ACCEL_MODEL_OPTIONS(.backward = net_backward, .context = &net), &model));
     net_add(model, "fc1.weight", INPUTS, HIDDEN, &net.w1, &net.grad_w1); /* calls accel_model_add */
     net_add(model, "fc1.bias", 1, HIDDEN, &net.b1, &net.grad_b1);
     net_add(model, "fc2.weight", LETTERS, HIDDEN, &net.w2, &net.grad_w2);
@@ -190,7 +194,8 @@ int main(int argc, char **argv)
     int64_t batch_size = BATCH / accel_num_processes(accelerator); /* one step, shared by all */
     ACCEL_CHECK(accel_loader_create(train_set, ACCEL_LOADER_OPTIONS(.batch_size = batch_size,
         .shuffle = true, .drop_last = true), &loader));
-    ACCEL_CHECK(accel_loader_create(valid_set, ACCEL_LOADER_OPTIONS(.batch_size = batch_size), &valid_loader));
+    ACCEL_CHECK(accel_loader_create(valid_set, ACCEL_LOADER_OPTIONS(.batch_size = batch_size),
+                                    &valid_loader));
 
     ACCEL_CHECK(accel_prepare(accelerator, model, optimizer, loader, scheduler));      /* 2 */
     ACCEL_CHECK(accel_prepare_loader(accelerator, valid_loader));
@@ -208,13 +213,15 @@ int main(int argc, char **argv)
         }
         double loss = validate(accelerator, &net, valid_loader);
         ACCEL_CHECK(accel_log(accelerator, ACCEL_DICT("valid_loss", loss), step));
-        accel_print(accelerator, "epoch %d of %d: validation loss %.6f\n", (int)epoch + 1, (int)epochs, loss);
+        accel_print(accelerator, "epoch %d of %d: validation loss %.6f\n", (int)epoch + 1,
+                    (int)epochs, loss);
     }
 
     ACCEL_CHECK(accel_artifact_create("words", "dataset", NULL, &some_artifact_to_log));
     ACCEL_CHECK(accel_artifact_add_file(some_artifact_to_log, words, "words.txt"));
     accel_tracker_t *wandb_tracker = accel_get_tracker(accelerator, "wandb");
-    ACCEL_CHECK(accel_tracker_log_artifact(wandb_tracker, some_artifact_to_log)); /* on the right process by itself */
+    /* On the right process by itself: */
+    ACCEL_CHECK(accel_tracker_log_artifact(wandb_tracker, some_artifact_to_log));
 
     ACCEL_CHECK(accel_end_training(accelerator));                                      /* 4 */
     /* [/readme] */

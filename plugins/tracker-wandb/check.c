@@ -23,13 +23,15 @@ static accel_status_t check_project(const char *project)
     if (!*project)
         return accel__wandb_fail(ACCEL_ERR_INVALID, "wandb: the project's name is empty");
     if (utf8_length(project) > 128)
-        return accel__wandb_fail(ACCEL_ERR_INVALID,
-                                 "wandb: the project's name '%.20s...' has more than 128 characters",
-                                 project);
+        return accel__wandb_fail(
+            ACCEL_ERR_INVALID, "wandb: the project's name '%.20s...' has more than 128 characters",
+            project);
     if (strpbrk(project, forbidden))
-        return accel__wandb_fail(ACCEL_ERR_INVALID,
-                                 "wandb: the project's name '%s' has one of / \\ # ? %% : or a line "
-                                 "break", project);
+        return accel__wandb_fail(
+            ACCEL_ERR_INVALID,
+            "wandb: the project's name '%s' has one of / \\ # ? %% : or a line "
+            "break",
+            project);
     return ACCEL_OK;
 }
 

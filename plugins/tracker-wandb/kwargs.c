@@ -30,10 +30,11 @@ static accel_status_t read_project(accel__wandb_settings_t *settings, const acce
     if (item->type != ACCEL_TYPE_STRING)
         return wrong_type("project", "a string");
     if (settings->project && strcmp(settings->project, item->value.s) != 0)
-        return accel__wandb_fail(ACCEL_ERR_INVALID,
-                                 "init_kwargs: wandb's 'project' is '%s', but accel_init_trackers() "
-                                 "was given '%s': give it once",
-                                 item->value.s, settings->project);
+        return accel__wandb_fail(
+            ACCEL_ERR_INVALID,
+            "init_kwargs: wandb's 'project' is '%s', but accel_init_trackers() "
+            "was given '%s': give it once",
+            item->value.s, settings->project);
     return accel__wandb_setting_set(settings, "project", item, "init_kwargs: wandb's 'project'");
 }
 
@@ -294,7 +295,8 @@ static accel_status_t read_pass(accel__wandb_settings_t *settings, const accel_i
                                 bool settings_pass)
 {
     accel_status_t status = ACCEL_OK;
-    for (const accel_item_t *item = kwargs; item && item->type != ACCEL_TYPE_END && !status; item++) {
+    for (const accel_item_t *item = kwargs; item && item->type != ACCEL_TYPE_END && !status;
+         item++) {
         size_t i = 0;
         if (!item->key)
             return accel__wandb_fail(ACCEL_ERR_INVALID, "init_kwargs: wandb: a key is NULL");
@@ -319,7 +321,8 @@ static bool named(const accel__wandb_names_t *names, const char *key)
 
 static accel_status_t filter_config(accel__wandb_settings_t *settings)
 {
-    const accel__wandb_names_t *exclude = &settings->exclude_keys, *include = &settings->include_keys;
+    const accel__wandb_names_t *exclude = &settings->exclude_keys,
+                               *include = &settings->include_keys;
     if (exclude->count && include->count)
         return accel__wandb_fail(ACCEL_ERR_INVALID,
                                  "init_kwargs: wandb's 'config_exclude_keys' and "

@@ -22,7 +22,11 @@ void *accel__wandb_new(accel__wandb_run_t *run, const ProtobufCMessageDescriptor
 static size_t utf8_character(const unsigned char *at)
 {
     static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t length = at[0] < 0x80 ? 1 : at[0] >> 5 == 6 ? 2 : at[0] >> 4 == 14 ? 3 : at[0] >> 3 == 30 ? 4 : 0;
+    size_t length = at[0] < 0x80       ? 1
+                    : at[0] >> 5 == 6  ? 2
+                    : at[0] >> 4 == 14 ? 3
+                    : at[0] >> 3 == 30 ? 4
+                                       : 0;
     unsigned code = length < 2 ? at[0] : at[0] & (0x7fu >> length);
     for (size_t i = 1; i < length; i++) {
         if (at[i] >> 6 != 2)
@@ -128,7 +132,8 @@ typedef struct {
 
 static items_t new_items(accel__wandb_run_t *run, size_t capacity)
 {
-    items_t items = {.items = accel__wandb_arena_take(&run->arena, capacity * sizeof(Wandb__Item *))};
+    items_t items = {.items =
+                         accel__wandb_arena_take(&run->arena, capacity * sizeof(Wandb__Item *))};
     if (items.items)
         items.capacity = capacity;
     return items;

@@ -297,7 +297,8 @@ static accel_status_t read_file(accel__wandb_settings_t *settings, const char *p
 
 static accel_status_t read_files(accel__wandb_settings_t *settings)
 {
-    const char *folder = accel__wandb_env("WANDB_CONFIG_DIR"), *xdg = accel__wandb_env("XDG_CONFIG_HOME");
+    const char *folder = accel__wandb_env("WANDB_CONFIG_DIR"),
+               *xdg = accel__wandb_env("XDG_CONFIG_HOME");
     char *global = folder ? accel__wandb_join(folder, "settings")
                    : xdg  ? accel__wandb_join(xdg, "wandb/settings")
                           : accel__wandb_home_path(".config/wandb/settings");

@@ -432,11 +432,11 @@ static accel_status_t connect_to_root(const accel__world_t *world, uint32_t time
             return accel__fail_errno(ACCEL_ERR_IO, "cannot connect to rank 0 at @%s",
                                      address.sun_path + 1);
         if (milliseconds_left(deadline) == 0)
-            return accel__fail(ACCEL_ERR_TIMEOUT,
-                               "rank %d of %d waited %g s for rank 0, which did not appear (started "
-                               "by %s)",
-                               (int)world->rank, (int)world->size, timeout_ms / 1000.0,
-                               world->launcher);
+            return accel__fail(
+                ACCEL_ERR_TIMEOUT,
+                "rank %d of %d waited %g s for rank 0, which did not appear (started "
+                "by %s)",
+                (int)world->rank, (int)world->size, timeout_ms / 1000.0, world->launcher);
         nanosleep(&(struct timespec){.tv_nsec = pause_ns}, NULL);
         if (pause_ns < 10000000)
             pause_ns *= 2;

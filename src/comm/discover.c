@@ -189,8 +189,9 @@ static accel_status_t from_options(const accel_comm_options_t *options, int32_t 
         return accel__fail(ACCEL_ERR_INVALID, "process_index is %d; expected 0 to %d",
                            (int)options->process_index, (int)size - 1);
     if (!options->threads && size > 1 && (!options->job_id || !*options->job_id))
-        return accel__fail(ACCEL_ERR_INVALID,
-                           "num_processes is given without job_id; give the same text on all ranks");
+        return accel__fail(
+            ACCEL_ERR_INVALID,
+            "num_processes is given without job_id; give the same text on all ranks");
     *world = (accel__world_t){.rank = options->process_index,
                               .size = size,
                               .local_rank = options->process_index,

@@ -153,7 +153,8 @@ static accel_status_t break_for(accel_comm_t *comm, accel_status_t cause, int32_
 
     describe(own_record(comm), here, sizeof(here));
     describe(last_record(comm, rank), there, sizeof(there));
-    snprintf(text, sizeof(text), "%s: rank %d (pid %d) %s; rank %d waits in %s, its last call was %s",
+    snprintf(text, sizeof(text),
+             "%s: rank %d (pid %d) %s; rank %d waits in %s, its last call was %s",
              own_record(comm)->operation, (int)rank, (int)slot(comm, rank)->pid, what,
              (int)comm->world.rank, here, there);
     return accel__break(comm, cause, text);
@@ -305,11 +306,14 @@ static accel_status_t fail_mismatch(accel_comm_t *comm, int32_t rank)
     describe(a, first, sizeof(first));
     describe(b, second, sizeof(second));
     if (a->kind == ACCEL__MEET && strcmp(a->operation, b->operation) == 0)
-        snprintf(text, sizeof(text), "%s: rank 0 and rank %d give different arguments; rank 0 is in "
-                 "%s, rank %d in %s", a->operation, (int)rank, first, (int)rank, second);
+        snprintf(text, sizeof(text),
+                 "%s: rank 0 and rank %d give different arguments; rank 0 is in "
+                 "%s, rank %d in %s",
+                 a->operation, (int)rank, first, (int)rank, second);
     else
-        snprintf(text, sizeof(text), "the ranks call different things: rank 0 is in %s, rank %d in %s",
-                 first, (int)rank, second);
+        snprintf(text, sizeof(text),
+                 "the ranks call different things: rank 0 is in %s, rank %d in %s", first,
+                 (int)rank, second);
     return accel__break(comm, ACCEL_ERR_MISMATCH, text);
 }
 

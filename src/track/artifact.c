@@ -61,8 +61,8 @@ static accel_status_t check_metadata(const accel_item_t *items, const char *key)
             status = accel__fail(ACCEL_ERR_INVALID,
                                  "artifact: metadata '%s' is not a finite number", name);
         else if (items->type == ACCEL_TYPE_UINT && items->value.u > INT64_MAX)
-            status = accel__fail(ACCEL_ERR_INVALID, "artifact: metadata '%s' is beyond 2^63 - 1",
-                                 name);
+            status =
+                accel__fail(ACCEL_ERR_INVALID, "artifact: metadata '%s' is beyond 2^63 - 1", name);
         else if (items->type == ACCEL_TYPE_DICT)
             status = check_metadata(items->value.dict, name);
         else if (items->type == ACCEL_TYPE_LIST)
@@ -83,8 +83,9 @@ static accel_status_t set_metadata(accel_artifact_t *artifact, const accel_item_
     while (metadata[keys].type != ACCEL_TYPE_END)
         keys++;
     if (keys > METADATA_KEYS_MAX)
-        return accel__fail(ACCEL_ERR_INVALID, "artifact: metadata has %zu keys; expected at most %d",
-                           keys, METADATA_KEYS_MAX);
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "artifact: metadata has %zu keys; expected at most %d", keys,
+                           METADATA_KEYS_MAX);
     accel__json_dict(&artifact->metadata, metadata);
     if (artifact->metadata.failed)
         return accel__fail_memory("an artifact's metadata", artifact->metadata.length);

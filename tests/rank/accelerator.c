@@ -34,7 +34,7 @@ static void who_am_i(int rank, int size)
         ACCEL_ON_LOCAL_MAIN_PROCESS(accelerator)
             blocks += 10000;
     else
-        CHECK(!"an else must belong to the if");
+        test_fail(__FILE__, __LINE__, "an else must belong to the if");
     CHECK_INT((rank == 0 ? 10001 : 0) + (rank == size - 1 ? 10 : 0) + (rank == 1 ? 1100 : 0),
               blocks);
     CHECK_OK(accel_wait_for_everyone(accelerator));
