@@ -8,7 +8,10 @@
  * Journal: with the default, a logged row is copied in about a microsecond and written by
  * the journal thread within 100 ms; a killed process loses at most that. With
  * journal = "sync" each row is written before the call returns. Losing the network, the
- * server or the process loses nothing beyond this promise. */
+ * server or the process loses nothing beyond this promise.
+ *
+ * Trackers belong to the process that called accel_init_trackers(): in a child that it forks,
+ * logging is ACCEL_ERR_STATE, and ending the child ends nothing of the parent's. */
 #ifndef ACCEL_TRACK_H
 #define ACCEL_TRACK_H
 
@@ -113,11 +116,16 @@ typedef struct accel_tracker_init {
  * every other slot receives. Slots marked (optional) may be NULL: the call then does
  * nothing (start, store_init_configuration, finish) or is ACCEL_ERR_UNSUPPORTED.
  *
- * Threads: slots are called one at a time. With `journaled`, log comes from the journal
- * thread (from the caller's with journal = "sync"); otherwise from the caller's. The
- * others come from the caller's thread, after everything logged before has been
- * delivered. An error of a journaled log is reported once by the log callback and
- * returned by the next accel_end_training(). */
+ * Threads: slots of a tracker are called one at a time. With `journaled`, log comes from
+ * the journal thread (from the caller's with journal = "sync"); otherwise from the caller's.
+ * The others come from the caller's thread, after everything logged before has been
+ * delivered. A slot must not log to, or call, its own accelerator's trackers: these calls
+ * are then ACCEL_ERR_STATE.
+ *
+ * Errors: make them with accel_fail(), whose text then names the tracker. One of log or flush
+ * on the journal thread is reported once by the log callback; one on the caller's thread is
+ * what the call returns. Either way accel_end_training() returns the first of them, and the
+ * other trackers go on. */
 typedef struct accel_tracker_class {
     size_t struct_size; /* sizeof(accel_tracker_class_t) */
     const char *name;
@@ -132,8 +140,8 @@ typedef struct accel_tracker_class {
     /* `timestamp`: seconds since the epoch at the call of accel_log(). */
     accel_status_t (*log)(void *tracker, const accel_item_t *values, int64_t step,
                           double timestamp);
-    /* (optional) a chance to write out what log has kept: about every 100 ms, and before
-     * slots other than log */
+    /* (optional) write out what log has kept: at least every 100 ms while rows come (each row,
+     * where log comes from the caller's thread), and before slots other than log */
     accel_status_t (*flush)(void *tracker);
     accel_status_t (*log_images)(void *tracker, const char *key, const accel_image_t *images,
                                  int64_t num_images, int64_t step); /* (optional) */

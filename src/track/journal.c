@@ -30,9 +30,9 @@ struct accel__journal {
     pthread_t thread;
     bool joined;
 
-    pthread_mutex_t lock; /* for all below */
-    pthread_cond_t wake;  /* to the thread: hurry, closing, or a row while asleep */
-    pthread_cond_t done;  /* from the thread: rows were delivered */
+    pthread_mutex_t lock;  /* for all below */
+    pthread_cond_t wake;   /* to the thread: hurry, closing, or a row while asleep */
+    pthread_cond_t done;   /* from the thread: rows were delivered */
     chunk_t *first, *last; /* filled, in order */
     chunk_t *spare;
     size_t pending; /* bytes of rows not delivered yet */
@@ -261,23 +261,13 @@ static accel_status_t append_locked(accel__journal_t *journal, const accel__jour
     return ACCEL_OK;
 }
 
-/* The thread delivers: if it waited for delivery it would wait for itself. */
-static accel_status_t refuse_own_thread(const accel__journal_t *journal)
-{
-    if (!pthread_equal(journal->thread, pthread_self()))
-        return ACCEL_OK;
-    return accel__fail(ACCEL_ERR_STATE, "a tracker must not log from within its own slots");
-}
-
 accel_status_t accel__journal_append(accel__journal_t *journal, void *target,
                                      const accel_item_t *values, int64_t step, double timestamp)
 {
     accel__journal_row_t row = {
         .target = target, .step = step, .timestamp = timestamp, .values = values};
-    accel_status_t status = refuse_own_thread(journal);
+    accel_status_t status;
 
-    if (status != ACCEL_OK)
-        return status;
     row.size = ALIGN16(sizeof(row)) + ALIGN16(accel__dict_packed_size(values));
     pthread_mutex_lock(&journal->lock);
     status = append_locked(journal, &row);
@@ -285,13 +275,10 @@ accel_status_t accel__journal_append(accel__journal_t *journal, void *target,
     return status;
 }
 
-accel_status_t accel__journal_drain(accel__journal_t *journal)
+void accel__journal_drain(accel__journal_t *journal)
 {
-    accel_status_t status = refuse_own_thread(journal);
     uint64_t target;
 
-    if (status != ACCEL_OK)
-        return status;
     pthread_mutex_lock(&journal->lock);
     target = journal->appended;
     while (journal->delivered < target) {
@@ -299,7 +286,6 @@ accel_status_t accel__journal_drain(accel__journal_t *journal)
         pthread_cond_wait(&journal->done, &journal->lock);
     }
     pthread_mutex_unlock(&journal->lock);
-    return ACCEL_OK;
 }
 
 void accel__journal_close(accel__journal_t *journal)

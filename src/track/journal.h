@@ -8,8 +8,8 @@
 typedef struct accel__journal accel__journal_t;
 
 typedef struct accel__journal_row {
-    size_t size;   /* of the whole record */
-    void *target;  /* what append was given */
+    size_t size;  /* of the whole record */
+    void *target; /* what append was given */
     int64_t step;
     double timestamp;
     const accel_item_t *values;
@@ -24,13 +24,13 @@ typedef struct accel__journal_sink {
 
 accel_status_t accel__journal_create(const accel__journal_sink_t *sink, accel__journal_t **journal);
 
-/* Copy a row in. Waits only while ACCEL__JOURNAL_LIMIT bytes are under way. After close, and
- * on the journal's own thread, it is refused with ACCEL_ERR_STATE. */
+/* Copy a row in. Waits only while ACCEL__JOURNAL_LIMIT bytes are under way. ACCEL_ERR_STATE after
+ * close. Neither this nor drain may be called from the sink. */
 accel_status_t accel__journal_append(accel__journal_t *journal, void *target,
                                      const accel_item_t *values, int64_t step, double timestamp);
 
 /* Return when all rows appended before have been delivered and flushed. */
-accel_status_t accel__journal_drain(accel__journal_t *journal);
+void accel__journal_drain(accel__journal_t *journal);
 
 /* Deliver what is left and end the thread; appends are refused from then on. */
 void accel__journal_close(accel__journal_t *journal);

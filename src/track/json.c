@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NUMBER_SIZE 48
+
 /* Length of the leading part of `string` that needs no escape. */
 static size_t plain_length(const char *string)
 {
@@ -60,7 +62,7 @@ static size_t undo_locale(char *number)
     bool point = false;
 
     for (const char *in = number; *in; in++) {
-        if (strchr("0123456789+-e", *in)) {
+        if ((*in >= '0' && *in <= '9') || *in == '-' || *in == '+' || *in == 'e') {
             *out++ = *in;
         } else if (!point) {
             *out++ = '.';
@@ -71,9 +73,72 @@ static size_t undo_locale(char *number)
     return (size_t)(out - number);
 }
 
+/* Does this text read back as `value`, bit by bit? */
+static bool reads_back(const char *number, double value)
+{
+    double back = strtod(number, NULL);
+
+    return memcmp(&back, &value, sizeof(value)) == 0;
+}
+
+/* Can 15 digits be enough? Then the 17 differ from them by at most half a unit in the last
+ * place of the double, which is 11 in the last two digits: they end in 00 to 11, in 89 to 99,
+ * or in zeros that %g leaves out. (Not so for subnormals, which get a digit too many.) */
+static bool may_be_short(const char *number17)
+{
+    int digits = 0, last = 0, before_last = 0;
+
+    for (const char *c = number17; *c && *c != 'e'; c++) {
+        if (*c < '0' || *c > '9' || (digits == 0 && *c == '0'))
+            continue;
+        before_last = last;
+        last = *c - '0';
+        digits++;
+    }
+    last += 10 * before_last;
+    return digits < 17 || last <= 11 || last >= 89;
+}
+
+/* From 17 digits that end in 12 to 88, so that nothing carries, to 16: at a fraction of the price
+ * of printing anew. False where the last two digits do not both stand behind the point. */
+static bool drop_last_digit(char *number)
+{
+    char *point = number + strspn(number, "-0123456789");
+    char *end = number + strcspn(number, "e");
+
+    if (end - point < 6) /* a point can have three bytes */
+        return false;
+    if (end[-1] >= '5')
+        end[-2]++;
+    memmove(end - 1, end, strlen(end) + 1);
+    return true;
+}
+
+/* The usual case, a number that needs all its digits, must be cheap: a row of the journal is
+ * written in microseconds. */
+static void print_shortest(char number[NUMBER_SIZE], double value)
+{
+    char shorter[NUMBER_SIZE];
+
+    snprintf(number, NUMBER_SIZE, "%.17g", value);
+    if (!may_be_short(number)) {
+        memcpy(shorter, number, NUMBER_SIZE);
+        if (drop_last_digit(shorter) && reads_back(shorter, value))
+            memcpy(number, shorter, strlen(shorter) + 1);
+        return;
+    }
+    for (int digits = 15; digits < 17; digits++) {
+        snprintf(shorter, sizeof(shorter), "%.*g", digits, value);
+        if (reads_back(shorter, value)) {
+            memcpy(number, shorter, strlen(shorter) + 1);
+            return;
+        }
+    }
+}
+
 void accel__json_float(accel__text_t *text, double value)
 {
-    char number[48];
+    char number[NUMBER_SIZE] = "";
     size_t length;
 
     if (isnan(value)) {
@@ -84,18 +149,21 @@ void accel__json_float(accel__text_t *text, double value)
         accel__text_appendf(text, value < 0 ? "-Infinity" : "Infinity");
         return;
     }
-    for (int digits = 15; digits <= 17; digits++) {
-        double back;
-
-        snprintf(number, sizeof(number), "%.*g", digits, value);
-        back = strtod(number, NULL);
-        if (memcmp(&back, &value, sizeof(value)) == 0)
-            break;
-    }
+    print_shortest(number, value);
     length = undo_locale(number);
     accel__text_append(text, number, length);
     if (!strpbrk(number, ".e"))
         accel__text_append(text, ".0", 2);
+}
+
+void accel__json_seconds(accel__text_t *text, double seconds)
+{
+    long long microseconds = llround(fabs(seconds) * 1e6);
+    char number[48];
+    int length = snprintf(number, sizeof(number), "%s%lld.%06lld", seconds < 0 ? "-" : "",
+                          microseconds / 1000000, microseconds % 1000000);
+
+    accel__text_append(text, number, (size_t)length);
 }
 
 static void append_list(accel__text_t *text, const accel_item_t *list)

@@ -7,10 +7,12 @@
 #include "base/base.h"
 
 /* Compact. NaN, Infinity and -Infinity are written bare, as Python does and reads; other
- * floats have the fewest of 15, 16 or 17 digits that read back the same, and always
- * a '.' or an exponent. */
+ * floats read back the same, have no more than 17 digits, and 15 or 16 where these do, and
+ * always a '.' or an exponent. */
 void accel__json_string(accel__text_t *text, const char *string);
 void accel__json_float(accel__text_t *text, double value);
+/* With six digits behind the point: what a clock can say, at a third of the price. */
+void accel__json_seconds(accel__text_t *text, double seconds);
 void accel__json_value(accel__text_t *text, const accel_item_t *item);
 void accel__json_dict(accel__text_t *text, const accel_item_t *dict);
 

@@ -49,7 +49,9 @@ accel_status_t accel__tracker_class_read(const accel_tracker_class_t *source, co
     if (!read.create || !read.log || !read.destroy)
         return accel__fail(ACCEL_ERR_INVALID, "%s: tracker '%s' has no %s slot, which is required",
                            what, read.name,
-                           !read.create ? "create" : !read.log ? "log" : "destroy");
+                           !read.create ? "create"
+                           : !read.log  ? "log"
+                                        : "destroy");
     *copy = read;
     return ACCEL_OK;
 }

@@ -2,7 +2,6 @@
 /* One tracker of an accelerator: every call of a slot goes through here. */
 #include "track/tracker.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,12 +13,32 @@ typedef struct slot_call {
     char text_before[160];
 } slot_call_t;
 
+/* Is this thread inside a slot? What a slot would wait for by calling back, a lock or the
+ * journal, may be waiting for that very slot. */
+static _Thread_local bool in_slot;
+
+accel_status_t accel__tracker_check_caller(void)
+{
+    if (!in_slot)
+        return ACCEL_OK;
+    return accel__fail(ACCEL_ERR_STATE, "a tracker must not be used from within a tracker's slot");
+}
+
 static accel_status_t lock_slots(accel_tracker_t *tracker)
 {
-    if (pthread_mutex_lock(&tracker->lock) != EDEADLK)
-        return ACCEL_OK;
-    return accel__fail(ACCEL_ERR_STATE, "tracker '%s' was called from one of its own slots",
-                       tracker->slots.name);
+    accel_status_t status = accel__tracker_check_caller();
+
+    if (status != ACCEL_OK)
+        return status;
+    pthread_mutex_lock(&tracker->lock);
+    in_slot = true;
+    return ACCEL_OK;
+}
+
+static void unlock_slots(accel_tracker_t *tracker)
+{
+    in_slot = false;
+    pthread_mutex_unlock(&tracker->lock);
 }
 
 static void before_slot(slot_call_t *call)
@@ -69,14 +88,14 @@ static accel_status_t enter(accel_tracker_t *tracker, slot_call_t *call)
 {
     accel_status_t status = accel__trackers_check_running(tracker->owner);
 
-    if (status == ACCEL_OK)
-        status = accel__trackers_drain(tracker->owner);
-    if (status == ACCEL_OK)
-        status = lock_slots(tracker);
+    if (status != ACCEL_OK)
+        return status;
+    accel__trackers_drain(tracker->owner);
+    status = lock_slots(tracker);
     if (status != ACCEL_OK)
         return status;
     if (!tracker->started) {
-        pthread_mutex_unlock(&tracker->lock);
+        unlock_slots(tracker);
         return accel__fail(ACCEL_ERR_STATE, "tracker '%s' does not run", tracker->slots.name);
     }
     remember(tracker, flush_locked(tracker), true);
@@ -88,7 +107,7 @@ static accel_status_t leave(accel_tracker_t *tracker, const slot_call_t *call, c
                             accel_status_t status)
 {
     status = after_slot(tracker, call, slot, status);
-    pthread_mutex_unlock(&tracker->lock);
+    unlock_slots(tracker);
     return status;
 }
 
@@ -100,19 +119,12 @@ static accel_status_t unsupported(const accel_tracker_t *tracker, const char *wh
 
 /* ---- life ---- */
 
-accel_status_t accel__tracker_open(accel_tracker_t *tracker, accel__trackers_t *owner,
-                                   const accel_tracker_class_t *tracker_class, bool here)
+void accel__tracker_open(accel_tracker_t *tracker, accel__trackers_t *owner,
+                         const accel_tracker_class_t *tracker_class, bool here)
 {
-    pthread_mutexattr_t checking;
-    int error;
-
     *tracker = (accel_tracker_t){.owner = owner, .slots = *tracker_class, .here = here};
     tracker->run.tracker = tracker;
-    pthread_mutexattr_init(&checking);
-    pthread_mutexattr_settype(&checking, PTHREAD_MUTEX_ERRORCHECK);
-    error = pthread_mutex_init(&tracker->lock, &checking);
-    pthread_mutexattr_destroy(&checking);
-    return error == 0 ? ACCEL_OK : accel__fail_memory("a tracker's lock", sizeof(tracker->lock));
+    pthread_mutex_init(&tracker->lock, NULL);
 }
 
 void accel__tracker_close(accel_tracker_t *tracker)
@@ -134,9 +146,10 @@ static accel_status_t create_and_start(accel_tracker_t *tracker, const accel_tra
     accel_status_t status;
     slot_call_t call;
 
+    tracker->failure = ACCEL_OK;
     before_slot(&call);
-    status = after_slot(tracker, &call, "create",
-                        slots->create(slots->context, init, &tracker->state));
+    status =
+        after_slot(tracker, &call, "create", slots->create(slots->context, init, &tracker->state));
     if (status != ACCEL_OK)
         return status;
     before_slot(&call);
@@ -162,7 +175,7 @@ accel_status_t accel__tracker_start(accel_tracker_t *tracker, const accel_tracke
     if (status == ACCEL_OK && config && slots->store_init_configuration)
         status = after_slot(tracker, &call, "store_init_configuration",
                             slots->store_init_configuration(tracker->state, config));
-    pthread_mutex_unlock(&tracker->lock);
+    unlock_slots(tracker);
     return status;
 }
 
@@ -188,7 +201,7 @@ accel_status_t accel__tracker_stop(accel_tracker_t *tracker, int32_t exit_code)
         return status;
     if (tracker->started)
         status = finish_locked(tracker, exit_code);
-    pthread_mutex_unlock(&tracker->lock);
+    unlock_slots(tracker);
     return status == ACCEL_OK ? ACCEL_OK : accel__fail(status, "%s", tracker->failure_text);
 }
 
@@ -211,7 +224,7 @@ accel_status_t accel__tracker_deliver(accel_tracker_t *tracker, const accel_item
             status = flush_locked(tracker);
         remember(tracker, status, !flush);
     }
-    pthread_mutex_unlock(&tracker->lock);
+    unlock_slots(tracker);
     return status;
 }
 
@@ -224,7 +237,7 @@ accel_status_t accel__tracker_flush(accel_tracker_t *tracker)
     if (tracker->started)
         status = flush_locked(tracker);
     remember(tracker, status, true);
-    pthread_mutex_unlock(&tracker->lock);
+    unlock_slots(tracker);
     return status;
 }
 
@@ -266,7 +279,7 @@ const char *accel__tracker_info(accel_tracker_t *tracker, const char *what)
         return NULL;
     if (tracker->started)
         fact = tracker->slots.info(tracker->state, what);
-    pthread_mutex_unlock(&tracker->lock);
+    unlock_slots(tracker);
     return fact;
 }
 
@@ -292,9 +305,8 @@ void *accel_tracker_unwrap(accel_tracker_t *tracker)
     if (!tracker || !tracker->here || lock_slots(tracker) != ACCEL_OK)
         return NULL;
     if (tracker->started)
-        object = strcmp(tracker->slots.name, "wandb") == 0 ? (void *)&tracker->run
-                                                           : tracker->state;
-    pthread_mutex_unlock(&tracker->lock);
+        object = strcmp(tracker->slots.name, "wandb") == 0 ? (void *)&tracker->run : tracker->state;
+    unlock_slots(tracker);
     return object;
 }
 

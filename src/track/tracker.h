@@ -53,21 +53,20 @@ struct accel_wandb_run {
 struct accel_tracker {
     accel__trackers_t *owner;
     accel_tracker_class_t slots;
-    bool here;                 /* runs on this rank */
+    bool here;                  /* runs on this rank */
     struct accel_wandb_run run; /* what unwrap gives for "wandb" */
 
-    /* Held while a slot runs, so that slots are called one at a time. It detects a slot that
-     * calls back into its own tracker. */
+    /* Held while a slot runs, so that slots are called one at a time. */
     pthread_mutex_t lock;
     void *state; /* what create gave; NULL before and after */
     bool started;
-    bool unflushed; /* log came since the last flush */
+    bool unflushed;         /* log came since the last flush */
     accel_status_t failure; /* the first that a log met, for finish */
     char failure_text[512];
 };
 
-accel_status_t accel__tracker_open(accel_tracker_t *tracker, accel__trackers_t *owner,
-                                   const accel_tracker_class_t *tracker_class, bool here);
+void accel__tracker_open(accel_tracker_t *tracker, accel__trackers_t *owner,
+                         const accel_tracker_class_t *tracker_class, bool here);
 void accel__tracker_close(accel_tracker_t *tracker);
 
 /* Create, start, and store the configuration. On an error the tracker does not run. */
@@ -76,6 +75,9 @@ accel_status_t accel__tracker_start(accel_tracker_t *tracker, const accel_tracke
 
 /* Flush, finish and destroy. The first error of its life, or ACCEL_OK. */
 accel_status_t accel__tracker_stop(accel_tracker_t *tracker, int32_t exit_code);
+
+/* ACCEL_ERR_STATE inside a slot of any tracker. */
+accel_status_t accel__tracker_check_caller(void);
 
 /* Call the log slot; with `flush`, the flush slot too. A failure is remembered. */
 accel_status_t accel__tracker_deliver(accel_tracker_t *tracker, const accel_item_t *values,
@@ -93,10 +95,11 @@ const char *accel__tracker_info(accel_tracker_t *tracker, const char *what);
 accel_status_t accel__trackers_log_to(accel__trackers_t *trackers, accel_tracker_t *only,
                                       const accel_item_t *values, int64_t step);
 
-/* May slots be called: after init, before finish, in the process that called init? */
+/* May slots be called: after init, before finish, in the process that called init, and not
+ * from within one? */
 accel_status_t accel__trackers_check_running(accel__trackers_t *trackers);
 
 /* Return when everything logged so far has been delivered and flushed. */
-accel_status_t accel__trackers_drain(accel__trackers_t *trackers);
+void accel__trackers_drain(accel__trackers_t *trackers);
 
 #endif

@@ -97,10 +97,7 @@ static accel_status_t open_tracker(accel__trackers_t *trackers, const char *name
                            ".project_dir in the options of accel_create()",
                            name);
     here = main_process || tracker_class.every_process;
-    status = accel__tracker_open(&trackers->trackers[trackers->opened], trackers, &tracker_class,
-                                 here);
-    if (status != ACCEL_OK)
-        return status;
+    accel__tracker_open(&trackers->trackers[trackers->opened], trackers, &tracker_class, here);
     trackers->opened++;
     trackers->any_here = trackers->any_here || here;
     return ACCEL_OK;
@@ -327,8 +324,8 @@ accel_status_t accel__trackers_init(accel__trackers_t *trackers, const char *pro
     status = start_journal(trackers);
     for (size_t i = 0; i < trackers->opened && status == ACCEL_OK; i++)
         if (trackers->trackers[i].here)
-            status = start_tracker(trackers, &trackers->trackers[i], project_name, config,
-                                   init_kwargs);
+            status =
+                start_tracker(trackers, &trackers->trackers[i], project_name, config, init_kwargs);
     if (status != ACCEL_OK)
         return roll_back(trackers, status);
     atomic_store(&trackers->phase, PHASE_RUNNING);
@@ -350,12 +347,13 @@ accel_status_t accel__trackers_check_running(accel__trackers_t *trackers)
     if (is_forked_child(trackers))
         return accel__fail(ACCEL_ERR_STATE, "this process was forked from the one that runs the "
                                             "trackers: log there");
-    return ACCEL_OK;
+    return accel__tracker_check_caller();
 }
 
-accel_status_t accel__trackers_drain(accel__trackers_t *trackers)
+void accel__trackers_drain(accel__trackers_t *trackers)
 {
-    return trackers->journal ? accel__journal_drain(trackers->journal) : ACCEL_OK;
+    if (trackers->journal)
+        accel__journal_drain(trackers->journal);
 }
 
 static accel_status_t check_row(const accel_item_t *values, int64_t step)
@@ -432,8 +430,9 @@ accel_tracker_t *accel__trackers_get(accel__trackers_t *trackers, const char *na
     tracker = find(trackers, name);
     if (!tracker) {
         accel__tracker_suggest(name, suggestion, sizeof(suggestion));
-        accel__fail(ACCEL_ERR_NOT_FOUND, "accel_get_tracker: log_with names no tracker '%s'%s; %s%s",
-                    name, suggestion, trackers->names ? "it names " : "it names none",
+        accel__fail(ACCEL_ERR_NOT_FOUND,
+                    "accel_get_tracker: log_with names no tracker '%s'%s; %s%s", name, suggestion,
+                    trackers->names ? "it names " : "it names none",
                     trackers->names ? trackers->names : "");
         return NULL;
     }

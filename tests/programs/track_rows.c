@@ -67,9 +67,9 @@ int main(int argc, char **argv)
     progress = map_progress(argv[3]);
     rows = strtoll(argv[4], NULL, 10);
     pause = (useconds_t)strtol(argv[5], NULL, 10);
-    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = "jsonl", .logging_dir = argv[1],
-                                           .journal = argv[2]),
-                             &accelerator));
+    ACCEL_CHECK(
+        accel_create(ACCEL_OPTIONS(.log_with = "jsonl", .logging_dir = argv[1], .journal = argv[2]),
+                     &accelerator));
     ACCEL_CHECK(accel_init_trackers(accelerator, "rows", ACCEL_DICT("rows", rows), NULL));
     if (argc > 6)
         limit_files(strtoll(argv[6], NULL, 10));

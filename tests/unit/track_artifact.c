@@ -34,7 +34,8 @@ static accel_artifact_t *make(void)
 
 static void names_types_and_aliases_are_checked(void)
 {
-    static const char *const slash[] = {"best", "a/b", NULL}, *const good[] = {"best", "v1.0", NULL};
+    static const char *const slash[] = {"best", "a/b", NULL}, *const good[] = {"best", "v1.0",
+                                                                               NULL};
     accel_artifact_t *artifact;
     char name[130];
 
@@ -51,13 +52,12 @@ static void names_types_and_aliases_are_checked(void)
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_artifact_create(NULL, "model", NULL, &artifact));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_artifact_create("a", "", NULL, &artifact));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_artifact_create("a", "model", NULL, NULL));
-    CHECK_STATUS(ACCEL_ERR_INVALID,
-                 accel_artifact_create("a", "model", ACCEL_ARTIFACT_OPTIONS(.aliases = slash),
-                                       &artifact));
+    CHECK_STATUS(
+        ACCEL_ERR_INVALID,
+        accel_artifact_create("a", "model", ACCEL_ARTIFACT_OPTIONS(.aliases = slash), &artifact));
     CHECK_ERROR("the alias 'a/b'");
-    CHECK_OK(accel_artifact_create("a", "model",
-                                   ACCEL_ARTIFACT_OPTIONS(.aliases = good, .description = "text"),
-                                   &artifact));
+    CHECK_OK(accel_artifact_create(
+        "a", "model", ACCEL_ARTIFACT_OPTIONS(.aliases = good, .description = "text"), &artifact));
     CHECK_INT(2, accel_artifact_view(artifact)->num_aliases);
     CHECK_STR("v1.0", accel_artifact_view(artifact)->aliases[1]);
     CHECK_STR("text", accel_artifact_view(artifact)->description);
@@ -88,9 +88,9 @@ static void metadata_is_json(void)
     for (int i = 0; i < 101; i++)
         many[i] = accel_item_int("k", i);
     many[101] = accel_item_end();
-    CHECK_STATUS(ACCEL_ERR_INVALID,
-                 accel_artifact_create("a", "model", ACCEL_ARTIFACT_OPTIONS(.metadata = many),
-                                       &artifact));
+    CHECK_STATUS(
+        ACCEL_ERR_INVALID,
+        accel_artifact_create("a", "model", ACCEL_ARTIFACT_OPTIONS(.metadata = many), &artifact));
     CHECK_ERROR("metadata has 101 keys");
 }
 

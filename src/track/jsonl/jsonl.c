@@ -10,8 +10,8 @@
  *
  * Rows are collected by log and leave in flush with one write(2) of whole lines. What the
  * disk does not take is kept, up to BACKLOG_MAX, and tried again at the next flush. */
-#include "track/jsonl/table.h"
 #include "track/json.h"
+#include "track/jsonl/table.h"
 #include "track/tracker.h"
 
 #include <errno.h>
@@ -108,10 +108,10 @@ static accel_status_t write_run_file(const run_t *run, const int32_t *exit_code)
     accel__text_append(&text, ",", 1);
     append_member(&text, "project", run->project);
     accel__text_appendf(&text, ",\"started\":");
-    accel__json_float(&text, run->started);
+    accel__json_seconds(&text, run->started);
     if (exit_code) {
         accel__text_appendf(&text, ",\"finished\":");
-        accel__json_float(&text, accel__clock_unix());
+        accel__json_seconds(&text, accel__clock_unix());
         accel__text_appendf(&text, ",\"exit_code\":%d", (int)*exit_code);
     }
     accel__text_append(&text, "}\n", 2);
@@ -218,8 +218,8 @@ static accel_status_t open_history(run_t *run)
 
     if (status != ACCEL_OK)
         return status;
-    run->history = open(run->history_path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC,
-                        0666);
+    run->history =
+        open(run->history_path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
     if (run->history < 0)
         return accel__fail_errno(ACCEL_ERR_IO, "%s: cannot create", run->history_path);
     return ACCEL_OK;
@@ -281,44 +281,57 @@ static accel_status_t create(void *context, const accel_tracker_init_t *init, vo
 
 /* ---- rows ---- */
 
-static void append_pair(run_t *run, const accel_item_t *item)
+static void append_key(run_t *run, const char *key)
+{
+    if (run->rows.data[run->rows.length - 1] != '{')
+        accel__text_append(&run->rows, ",", 1);
+    accel__json_string(&run->rows, key);
+    accel__text_append(&run->rows, ":", 1);
+}
+
+/* The value that the row now ends with is the key's last. */
+static void summarize(run_t *run, const char *key, size_t start)
+{
+    if (!run->rows.failed)
+        accel__json_table_set(&run->summary, key, run->rows.data + start, run->rows.length - start);
+}
+
+static void append_value(run_t *run, const accel_item_t *item)
 {
     size_t start;
 
-    accel__json_string(&run->rows, item->key);
-    accel__text_append(&run->rows, ":", 1);
+    append_key(run, item->key);
     start = run->rows.length;
     accel__json_value(&run->rows, item);
-    if (!run->rows.failed)
-        accel__json_table_set(&run->summary, item->key, run->rows.data + start,
-                              run->rows.length - start);
+    summarize(run, item->key, start);
+}
+
+static void append_seconds(run_t *run, const char *key, double seconds)
+{
+    size_t start;
+
+    append_key(run, key);
+    start = run->rows.length;
+    accel__json_seconds(&run->rows, seconds);
+    summarize(run, key, start);
 }
 
 /* A key that the row itself has wins over ours. */
-static void append_own(run_t *run, const accel_item_t *row, const accel_item_t *own)
-{
-    if (accel__dict_find(row, own->key))
-        return;
-    accel__text_append(&run->rows, ",", 1);
-    append_pair(run, own);
-}
-
 static void append_row(run_t *run, const accel_item_t *values, int64_t step, double timestamp)
 {
-    const accel_item_t own[] = {
-        accel_item_int("_step", step),
-        accel_item_float("_timestamp", timestamp),
-        accel_item_float("_runtime", timestamp - run->started),
-    };
+    const accel_item_t own_step = accel_item_int("_step", step);
 
     accel__text_append(&run->rows, "{", 1);
-    for (const accel_item_t *item = values; item->type != ACCEL_TYPE_END; item++) {
-        if (item != values)
-            accel__text_append(&run->rows, ",", 1);
-        append_pair(run, item);
-    }
-    for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
-        append_own(run, values, &own[i]);
+    if (run->rows.failed)
+        return;
+    for (const accel_item_t *item = values; item->type != ACCEL_TYPE_END; item++)
+        append_value(run, item);
+    if (!accel__dict_find(values, "_step"))
+        append_value(run, &own_step);
+    if (!accel__dict_find(values, "_timestamp"))
+        append_seconds(run, "_timestamp", timestamp);
+    if (!accel__dict_find(values, "_runtime"))
+        append_seconds(run, "_runtime", timestamp - run->started);
     accel__text_append(&run->rows, "}\n", 2);
 }
 
@@ -332,8 +345,7 @@ static accel_status_t log_row(void *tracker, const accel_item_t *values, int64_t
         return ACCEL_OK;
     if (before > BACKLOG_MAX) {
         run->rows_lost++;
-        return accel__fail(ACCEL_ERR_IO, "%s: cannot be written; rows are lost",
-                           run->history_path);
+        return accel__fail(ACCEL_ERR_IO, "%s: cannot be written; rows are lost", run->history_path);
     }
     if (step == ACCEL_NO_STEP)
         step = run->next_step;
@@ -425,7 +437,7 @@ static void append_artifact(accel__text_t *text, const accel_artifact_view_t *ar
         append_entry(text, &artifact->entries[i]);
     }
     accel__text_appendf(text, "],\"_timestamp\":");
-    accel__json_float(text, accel__clock_unix());
+    accel__json_seconds(text, accel__clock_unix());
     accel__text_append(text, "}\n", 2);
 }
 
