@@ -131,7 +131,8 @@ typedef struct accel_loader_options {
     uint64_t seed;                  /* of the shuffle; 0: ACCEL_DEFAULT_SEED; ACCEL_SEED_ZERO: 0 */
     accel_tristate_t split_batches; /* default: the accelerator's, else off */
     accel_tristate_t even_batches;  /* default: the accelerator's, else on */
-    accel_tristate_t prefetch;      /* one thread that reads ahead; default: on */
+    accel_tristate_t prefetch;      /* one thread that reads ahead; default: on, but off for
+                                       tensor datasets, whose rows are merely copied */
 } accel_loader_options_t;
 
 ACCEL__OPTIONS_INIT(accel_loader_options)

@@ -22,6 +22,7 @@ struct accel_dataset {
     const char *what; /* for messages: "the callback dataset" */
     accel_sample_fn get;
     void *context;
+    bool in_memory; /* a sample is a copy: not worth a thread */
     /* Before each batch; NULL: nothing to check. */
     accel_status_t (*check)(void *context);
     void (*destroy)(void *context); /* NULL: the context is the caller's */

@@ -76,6 +76,7 @@ static accel_status_t make(const accel_tensor_t *const *tensors, int32_t num_ten
     (*dataset)->get = get_rows;
     (*dataset)->context = rows;
     (*dataset)->destroy = free;
+    (*dataset)->in_memory = true;
     return ACCEL_OK;
 }
 

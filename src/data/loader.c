@@ -39,7 +39,9 @@ static accel_status_t read_options(accel_loader_t *loader, const accel_loader_op
     loader->seed = read->seed == 0                 ? ACCEL_DEFAULT_SEED
                    : read->seed == ACCEL_SEED_ZERO ? 0
                                                    : read->seed;
-    status = accel__tristate(read->prefetch, true, "the loader's prefetch", prefetch);
+    /* Copying a small batch takes less time than waking a thread that would. */
+    status = accel__tristate(read->prefetch, !loader->dataset->in_memory, "the loader's prefetch",
+                             prefetch);
     if (status != ACCEL_OK)
         return status;
     return accel__loader_resolve(loader, 1, false, true, &loader->shard);

@@ -15,9 +15,8 @@ static void release(void *object)
     loader->active = NULL;
     loader->prepared = false;
     loader->rank = 0;
-    /* These options were good for one process when the loader was made. */
-    if (accel__loader_resolve(loader, 1, false, true, &loader->shard) != ACCEL_OK)
-        loader->shard = (accel_shard_t){0};
+    /* Cannot fail: the same options were good for one process when the loader was made. */
+    (void)accel__loader_resolve(loader, 1, false, true, &loader->shard);
 }
 
 accel_status_t accel__loader_prepare(accel_loader_t *loader, const accel__loader_world_t *world)

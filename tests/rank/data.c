@@ -27,6 +27,7 @@ static accel_loader_t *prepared(accel_t *accelerator, data_t *data, accel_loader
 {
     accel_loader_t *loader;
 
+    options.prefetch = ACCEL_ON; /* every rank with a thread */
     CHECK_OK(accel_loader_create(data->dataset, &options, &loader));
     CHECK_OK(accel_prepare(accelerator, NULL, NULL, loader, NULL));
     return loader;
