@@ -51,17 +51,28 @@ static void kill_all(accel__job_t *job)
     accel__launch_signal_all(job, SIGKILL);
 }
 
+/* Did the culprit die of that signal just now? Then someone signals the whole job, ranks and
+ * all, as Slurm does, and that rank did not fail. */
+static bool is_for_everybody(const accel__job_t *job, int signal)
+{
+    const accel__rank_t *culprit = job->culprit < 0 ? NULL : &job->ranks[job->culprit];
+
+    return culprit && job->settle_ns && culprit->how != CLD_EXITED && culprit->result == signal;
+}
+
 /* The first signal asks; a second one, or one that comes when only a slow reader is left,
  * ends the matter. */
 static void interrupt(accel__job_t *job, int signal)
 {
-    bool again = job->stopping;
+    bool for_everybody = is_for_everybody(job, signal);
 
+    if (for_everybody)
+        job->culprit = -1;
     if (job->culprit < 0 && !job->interrupted)
         job->interrupted = signal;
-    if (all_ended(job))
+    if (all_ended(job) && !for_everybody)
         job->abandoned = true;
-    else if (again)
+    else if (job->stopping)
         kill_all(job);
     else
         stop_all(job, signal == SIGPIPE ? SIGTERM : signal);
@@ -206,10 +217,17 @@ static accel_status_t read_streams(accel__job_t *job, accel__rank_t *rank,
 /* Two sinks from SLOT_SINKS on, two streams a rank from SLOT_RANKS on. */
 enum { SLOT_SIGNALS = 0, SLOT_DEATHS = 1, SLOT_SINKS = 2, SLOT_RANKS = 4 };
 
+/* Did a rank die of what may be on its way to us too? */
+static bool expects_signal(const accel__job_t *job)
+{
+    return is_for_everybody(job, SIGTERM) || is_for_everybody(job, SIGINT) ||
+           is_for_everybody(job, SIGHUP);
+}
+
 /* True while there is something to wait for. */
 static bool prepare_poll(const accel__job_t *job, struct pollfd *polled)
 {
-    bool busy = !all_ended(job);
+    bool busy = !all_ended(job) || expects_signal(job);
 
     polled[SLOT_SIGNALS] = (struct pollfd){.fd = job->signal_fd, .events = POLLIN};
     polled[SLOT_DEATHS] = (struct pollfd){.fd = job->death_fd, .events = POLLIN};

@@ -118,6 +118,18 @@ def test_interruption():
         equal(f"accel launch: interrupted by {number.name}; all ranks have ended\n", err)
 
 
+def test_a_signal_for_everybody():
+    """As Slurm and systemd send it: the rank that dies of it first has not failed."""
+    for _ in range(5):
+        job = Job("-n", 3, RANK, "say", "ready", "sleep", 600000)
+        job.await_lines(3)
+        for pid in [*job.await_ranks(3).values(), job.process.pid]:
+            os.kill(pid, signal.SIGTERM)
+        code, _, err = job.finish()
+        equal(143, code)
+        equal("accel launch: interrupted by SIGTERM; all ranks have ended\n", err)
+
+
 def test_interruption_with_grace():
     job = Job("-n", 2, "--grace", 0.2, RANK, "ignore", 15, "say", "ready", "sleep", 600000)
     job.await_lines(2)
