@@ -173,6 +173,7 @@ int main(int argc, char **argv)
     accel_scheduler_t *scheduler;
     accel_artifact_t *some_artifact_to_log;
 
+    /* clang-format off */
     /* [readme] */
     ACCEL_CHECK(
         accel_model_create(ACCEL_MODEL_OPTIONS(.backward = net_backward, .context = &net), &model));
@@ -225,6 +226,7 @@ int main(int argc, char **argv)
 
     ACCEL_CHECK(accel_end_training(accelerator));                                      /* 4 */
     /* [/readme] */
+    /* clang-format on */
     accel_artifact_destroy(some_artifact_to_log);
     accel_scheduler_destroy(scheduler);
     accel_optimizer_destroy(optimizer);

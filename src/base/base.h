@@ -38,8 +38,7 @@ const char *accel__call_site(int *line);
 /* A static analyser sees one file at a time: tell it what these give back. */
 #define accel__fail(status, ...) ((void)accel__fail(status, __VA_ARGS__), (status))
 #define accel__fail_errno(status, ...) ((void)accel__fail_errno(status, __VA_ARGS__), (status))
-#define accel__fail_memory(what, size) \
-    ((void)accel__fail_memory(what, size), ACCEL_ERR_NO_MEMORY)
+#define accel__fail_memory(what, size) ((void)accel__fail_memory(what, size), ACCEL_ERR_NO_MEMORY)
 #endif
 
 /* ---- log (log.c) ---- */
@@ -109,8 +108,8 @@ accel_status_t accel__tristate(accel_tristate_t value, bool fallback, const char
 
 /* ---- time (clock.c) ---- */
 
-uint64_t accel__clock_ns(void);  /* monotonic */
-double accel__clock_unix(void);  /* seconds since the epoch */
+uint64_t accel__clock_ns(void); /* monotonic */
+double accel__clock_unix(void); /* seconds since the epoch */
 
 /* ---- random numbers (rng.c) ---- */
 
