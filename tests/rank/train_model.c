@@ -40,12 +40,15 @@ static void check_moving(int rank, int size)
     CHECK_NEAR(42, net_value(&net, 1, 3), 0);
     CHECK_STATUS(ACCEL_ERR_STATE, accel_params_end(model));
 
+    for (int i = 0; i < NET_PARAMS; i++)
+        net_set(&net, i, net.gradients[i], 1, rank + 0.25);
     CHECK_STATUS(ACCEL_ERR_STATE, accel_prepare_model(accelerator, model));
     CHECK_OK(accel_unprepare_model(accelerator, model));
     for (int i = 0; i < NET_PARAMS; i++) {
         CHECK(net.parameters[i] == net.blocks[i]);
         CHECK(net.gradients[i] == net.blocks[NET_PARAMS + i]);
         CHECK_NEAR(rank + 0.5, net_get(&net, i, net.gradients[i], 0), 0);
+        CHECK_NEAR(rank + 0.25, net_get(&net, i, net.gradients[i], 1), 0);
     }
     CHECK_NEAR(42, net_value(&net, 1, 3), 0);
     CHECK_NEAR(net_value(&first, 2, 7), net_value(&net, 2, 7), 0);
