@@ -29,7 +29,7 @@ static accel_status_t csv_create(void *context, const accel_tracker_init_t *init
 static accel_status_t csv_log(void *tracker, const accel_item_t *values, int64_t step,
                               double timestamp)
 {
-    for (const accel_item_t *item = values; item && item->type != ACCEL_TYPE_END; item++)
+    for (const accel_item_t *item = values; item->type != ACCEL_TYPE_END; item++)
         if (item->type == ACCEL_TYPE_FLOAT &&
             fprintf(tracker, "%.3f,%lld,%s,%.9g\n", timestamp, (long long)step, item->key,
                     item->value.f) < 0)

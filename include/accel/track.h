@@ -82,7 +82,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_artifact_add_dir(accel_artifact_t
                                                                 const char *local_path,
                                                                 const char *name);
 
-/* Add a URI, not its content. `digest` NULL: the URI itself. */
+/* Add a URI, not its content. `name` NULL: what follows the URI's last '/'; `digest` NULL: the
+ * URI itself. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_artifact_add_reference(accel_artifact_t *artifact,
                                                                       const char *uri,
                                                                       const char *name,
@@ -136,8 +137,10 @@ typedef struct accel_tracker_class {
 
     accel_status_t (*create)(void *context, const accel_tracker_init_t *init, void **tracker);
     accel_status_t (*start)(void *tracker); /* (optional) after create, before anything else */
-    accel_status_t (*store_init_configuration)(void *tracker, const accel_item_t *config);
-    /* `timestamp`: seconds since the epoch at the call of accel_log(). */
+    accel_status_t (*store_init_configuration)(void *tracker,
+                                               const accel_item_t *config); /* (optional) */
+    /* `values` is not NULL but may be empty. `step` is 0 or more, or ACCEL_NO_STEP.
+     * `timestamp`: seconds since the epoch at the call of accel_log(). */
     accel_status_t (*log)(void *tracker, const accel_item_t *values, int64_t step,
                           double timestamp);
     /* (optional) write out what log has kept: at least every 100 ms while rows come (each row,
@@ -147,7 +150,8 @@ typedef struct accel_tracker_class {
                                  int64_t num_images, int64_t step); /* (optional) */
     accel_status_t (*log_table)(void *tracker, const char *name, const accel_list_t *columns,
                                 const accel_list_t *rows, int64_t step); /* (optional) */
-    accel_status_t (*log_artifact)(void *tracker, const accel_artifact_view_t *artifact);
+    accel_status_t (*log_artifact)(void *tracker,
+                                   const accel_artifact_view_t *artifact); /* (optional) */
     /* (optional) the last call before destroy; exit_code is that of the run, 0 for good */
     accel_status_t (*finish)(void *tracker, int32_t exit_code);
     void (*destroy)(void *tracker);

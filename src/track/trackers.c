@@ -390,7 +390,8 @@ static accel_status_t deliver_now(accel__trackers_t *trackers, const accel__jour
 accel_status_t accel__trackers_log_to(accel__trackers_t *trackers, accel_tracker_t *only,
                                       const accel_item_t *values, int64_t step)
 {
-    accel__journal_row_t row = {.target = only, .step = step, .values = values};
+    static const accel_item_t nothing[] = {{.type = ACCEL_TYPE_END}};
+    accel__journal_row_t row = {.target = only, .step = step, .values = values ? values : nothing};
     accel_status_t status = check_row(values, step), now;
 
     if (status == ACCEL_OK)
@@ -399,7 +400,7 @@ accel_status_t accel__trackers_log_to(accel__trackers_t *trackers, accel_tracker
         return status;
     row.timestamp = accel__clock_unix();
     if (trackers->journal && (!only || only->slots.journaled))
-        status = accel__journal_append(trackers->journal, only, values, step, row.timestamp);
+        status = accel__journal_append(trackers->journal, only, row.values, step, row.timestamp);
     now = deliver_now(trackers, &row);
     return status == ACCEL_OK ? now : status;
 }

@@ -341,7 +341,7 @@ static accel_status_t log_row(void *tracker, const accel_item_t *values, int64_t
     run_t *run = tracker;
     size_t before = run->rows.length;
 
-    if (!values || values->type == ACCEL_TYPE_END)
+    if (values->type == ACCEL_TYPE_END)
         return ACCEL_OK;
     if (before > BACKLOG_MAX) {
         run->rows_lost++;
