@@ -50,7 +50,8 @@ static accel_status_t digest_stream(EVP_MD_CTX *md5, int fd, int copy_fd, char *
         if (error)
             return accel__wandb_fail_errno(ACCEL_ERR_IO, error,
                                            "cannot stage (WANDB_DATA_DIR says where) the "
-                                           "artifact's file", path);
+                                           "artifact's file",
+                                           path);
         if (EVP_DigestUpdate(md5, piece, (size_t)got) != 1)
             return fail_digest();
         *size += got;
@@ -67,8 +68,8 @@ accel_status_t accel__wandb_file_digest(const char *path, int copy_fd, char dige
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     *size = 0;
     if (fd < 0)
-        status = accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot read the artifact's file",
-                                         path);
+        status =
+            accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot read the artifact's file", path);
     else if (!piece || !md5)
         status = accel__wandb_fail_memory();
     else if (EVP_DigestInit_ex(md5, EVP_md5(), NULL) != 1)
@@ -86,8 +87,8 @@ accel_status_t accel__wandb_file_digest(const char *path, int copy_fd, char dige
     return status;
 }
 
-accel_status_t accel__wandb_manifest_digest(const accel__wandb_manifest_line_t *lines,
-                                            size_t count, char digest[33])
+accel_status_t accel__wandb_manifest_digest(const accel__wandb_manifest_line_t *lines, size_t count,
+                                            char digest[33])
 {
     static const char head[] = "wandb-artifact-manifest-v1\n";
     unsigned char hash[MD5_SIZE];
@@ -116,9 +117,8 @@ static accel_status_t make_staging(char **directory)
 {
     char *path = accel__wandb_staging_dir();
     if (!path)
-        return accel__wandb_fail(ACCEL_ERR_IO,
-                                 "wandb: there is no home to stage artifacts in; set "
-                                 "WANDB_DATA_DIR");
+        return accel__wandb_fail(ACCEL_ERR_IO, "wandb: there is no home to stage artifacts in; set "
+                                               "WANDB_DATA_DIR");
     char *absolute = path[0] == '/' ? strdup(path) : NULL, *here = NULL;
     if (!absolute) {
         here = getcwd(NULL, 0);
@@ -146,14 +146,13 @@ static accel_status_t stage(accel__wandb_run_t *run, const char *directory, cons
     if (fd < 0) {
         int error = name ? errno : ENOMEM;
         free(name);
-        return accel__wandb_fail_errno(ACCEL_ERR_IO, error,
-                                       "cannot stage (WANDB_DATA_DIR says where) files in",
-                                       directory);
+        return accel__wandb_fail_errno(
+            ACCEL_ERR_IO, error, "cannot stage (WANDB_DATA_DIR says where) files in", directory);
     }
     accel_status_t status = accel__wandb_file_digest(path, fd, digest, size);
     if (close(fd) < 0 && !status)
-        status = accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot stage the artifact's file",
-                                         path);
+        status =
+            accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot stage the artifact's file", path);
     if (status)
         (void)unlink(name);
     else

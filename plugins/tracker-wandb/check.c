@@ -59,7 +59,8 @@ static accel_status_t check_tags(const accel__wandb_names_t *tags)
         if (length < 1 || length > 64)
             return accel__wandb_fail(ACCEL_ERR_INVALID,
                                      "wandb: tag %zu, '%.40s', has %zu characters: 1 to 64 are "
-                                     "allowed", i, tags->names[i], length);
+                                     "allowed",
+                                     i, tags->names[i], length);
     }
     return ACCEL_OK;
 }
@@ -99,7 +100,8 @@ static accel_status_t check_mode(accel__wandb_settings_t *settings)
     if (settings->explicit_mode)
         return accel__wandb_fail(ACCEL_ERR_UNSUPPORTED,
                                  "wandb: mode=\"%s\" needs an uploader, which this version has "
-                                 "not; use mode=\"offline\" and then `wandb sync` the run", mode);
+                                 "not; use mode=\"offline\" and then `wandb sync` the run",
+                                 mode);
     settings->wants_upload = true;
     if (settings->force && !accel__wandb_find_api_key(settings))
         return accel__wandb_fail(ACCEL_ERR_STATE,

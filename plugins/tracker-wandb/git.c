@@ -182,9 +182,9 @@ Wandb__GitRepoRecord *accel__wandb_git_record(accel__wandb_run_t *run)
             accel__wandb_put(run, &record->remote_url,
                              accel__wandb_arena_copy(&run->arena, shown_url, strlen(shown_url)));
         if (shown_commit)
-            accel__wandb_put(run, &record->commit,
-                             accel__wandb_arena_copy(&run->arena, shown_commit,
-                                                     strlen(shown_commit)));
+            accel__wandb_put(
+                run, &record->commit,
+                accel__wandb_arena_copy(&run->arena, shown_commit, strlen(shown_commit)));
     }
     free(url);
     free(commit);

@@ -162,7 +162,8 @@ char *accel__wandb_join(const char *directory, const char *name)
     memcpy(path, directory, length);
     if (slash)
         path[length++] = '/';
-    memcpy(path + length, name, more + 1);
+    memcpy(path + length, name, more);
+    path[length + more] = '\0';
     return path;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Values as JSON text. Written here and not by jansson because the spelling of numbers is a
  * part of what must be equal, and because NaN and Infinity are written bare. */
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,7 +14,8 @@
 static void shortest_digits(double value, char digits[24], int *exponent)
 {
     char text[40];
-    for (int precision = 0; precision < 17; precision++) {
+    /* 15 digits survive the way to a double and back, save for subnormal numbers */
+    for (int precision = value < DBL_MIN ? 0 : 14; precision < 17; precision++) {
         snprintf(text, sizeof(text), "%.*e", precision, value);
         if (strtod(text, NULL) == value)
             break;
@@ -112,7 +114,7 @@ static void put_members(accel__wandb_text_t *text, const accel_item_t *items, bo
         if (item != items)
             accel__wandb_text_puts(text, ",");
         if (keys) {
-            accel__wandb_json_string(text, item->key);
+            accel__wandb_json_string(text, item->key ? item->key : "");
             accel__wandb_text_puts(text, ":");
         }
         accel__wandb_json_value(text, item, style);

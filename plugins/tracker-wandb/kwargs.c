@@ -72,7 +72,8 @@ static accel_status_t read_reinit(accel__wandb_settings_t *settings, const accel
         strcmp(item->value.s, "finish_previous") != 0)
         return accel__wandb_fail(ACCEL_ERR_INVALID,
                                  "init_kwargs: wandb's 'reinit' is '%s', not default, create_new, "
-                                 "return_previous or finish_previous", item->value.s);
+                                 "return_previous or finish_previous",
+                                 item->value.s);
     return accel__wandb_fail(ACCEL_ERR_UNSUPPORTED,
                              "wandb: 'reinit': every accelerator has a run of its own, which "
                              "accel_end_training() finishes; use 'create_new' or leave it out");
@@ -83,13 +84,16 @@ static accel_status_t read_config(accel__wandb_settings_t *settings, const accel
     if (item->type == ACCEL_TYPE_STRING)
         return accel__wandb_fail(ACCEL_ERR_UNSUPPORTED,
                                  "wandb: 'config' names the file '%s': YAML is not read here, pass "
-                                 "a dictionary", item->value.s);
+                                 "a dictionary",
+                                 item->value.s);
     if (item->type != ACCEL_TYPE_DICT)
         return wrong_type("config", "a dictionary");
     size_t count = 0;
     const accel_item_t *items = item->value.dict;
-    while (items && items[count].type != ACCEL_TYPE_END)
-        count++;
+    for (; items && items[count].type != ACCEL_TYPE_END; count++) {
+        if (!items[count].key)
+            return wrong_type("config", "a dictionary with keys");
+    }
     settings->has_config = true;
     settings->config = calloc(count + 1, sizeof(*settings->config));
     if (!settings->config)
@@ -161,7 +165,8 @@ static accel_status_t read_branch(accel__wandb_settings_t *settings, const accel
         return wrong_type(item->key, "a string 'RUN_ID?_step=STEP'");
     return accel__wandb_fail(ACCEL_ERR_UNSUPPORTED,
                              "wandb: '%s' is done by the server, and this version writes offline "
-                             "runs; start a new run, or use 'id' with resume=\"allow\"", item->key);
+                             "runs; start a new run, or use 'id' with resume=\"allow\"",
+                             item->key);
 }
 
 /* ---- settings = {...} ---- */
@@ -169,23 +174,65 @@ static accel_status_t read_branch(accel__wandb_settings_t *settings, const accel
 /* Settings that steer the network, the terminal or the Python process: with an offline run of a C
  * program they change nothing, and a program that sets them is right to. */
 static const char *const inert[] = {
-    "allow_media_symlink", "allow_offline_artifacts", "allow_val_change", "app_url_override",
-    "azure_account_url_to_access_key", "capture_loggers", "credentials_file", "disable_code",
-    "disable_git_fork_point", "disable_job_creation", "finish_timeout", "finish_timeout_raises",
-    "heartbeat_seconds", "http_proxy", "https_proxy", "identity_token_file", "ignore_globs",
-    "init_timeout", "insecure_disable_ssl", "job_name", "job_source", "label_disable",
-    "login_timeout", "organization", "relogin", "sagemaker_disable", "show_colors", "show_emoji",
-    "show_errors", "show_info", "show_warnings", "stop_on_fatal_error", "strict",
-    "summary_timeout", "summary_warnings", "table_raise_on_max_row_limit_exceeded",
-    "x_disable_stats", "x_disable_viewer", "x_file_stream_max_bytes",
-    "x_file_stream_max_line_bytes", "x_file_stream_retry_max",
-    "x_file_stream_retry_wait_max_seconds", "x_file_stream_retry_wait_min_seconds",
-    "x_file_stream_timeout_seconds", "x_file_stream_transmit_interval",
-    "x_file_transfer_retry_max", "x_file_transfer_retry_wait_max_seconds",
-    "x_file_transfer_retry_wait_min_seconds", "x_file_transfer_timeout_seconds",
-    "x_graphql_retry_max", "x_graphql_retry_wait_max_seconds", "x_graphql_retry_wait_min_seconds",
-    "x_graphql_timeout_seconds", "x_primary", "x_save_requirements", "x_service_wait",
-    "x_stats_disk_paths", "x_stats_sampling_interval", "x_transaction_log_flush_interval",
+    "allow_media_symlink",
+    "allow_offline_artifacts",
+    "allow_val_change",
+    "app_url_override",
+    "azure_account_url_to_access_key",
+    "capture_loggers",
+    "credentials_file",
+    "disable_code",
+    "disable_git_fork_point",
+    "disable_job_creation",
+    "finish_timeout",
+    "finish_timeout_raises",
+    "heartbeat_seconds",
+    "http_proxy",
+    "https_proxy",
+    "identity_token_file",
+    "ignore_globs",
+    "init_timeout",
+    "insecure_disable_ssl",
+    "job_name",
+    "job_source",
+    "label_disable",
+    "login_timeout",
+    "organization",
+    "relogin",
+    "sagemaker_disable",
+    "show_colors",
+    "show_emoji",
+    "show_errors",
+    "show_info",
+    "show_warnings",
+    "stop_on_fatal_error",
+    "strict",
+    "summary_timeout",
+    "summary_warnings",
+    "table_raise_on_max_row_limit_exceeded",
+    "x_disable_stats",
+    "x_disable_viewer",
+    "x_file_stream_max_bytes",
+    "x_file_stream_max_line_bytes",
+    "x_file_stream_retry_max",
+    "x_file_stream_retry_wait_max_seconds",
+    "x_file_stream_retry_wait_min_seconds",
+    "x_file_stream_timeout_seconds",
+    "x_file_stream_transmit_interval",
+    "x_file_transfer_retry_max",
+    "x_file_transfer_retry_wait_max_seconds",
+    "x_file_transfer_retry_wait_min_seconds",
+    "x_file_transfer_timeout_seconds",
+    "x_graphql_retry_max",
+    "x_graphql_retry_wait_max_seconds",
+    "x_graphql_retry_wait_min_seconds",
+    "x_graphql_timeout_seconds",
+    "x_primary",
+    "x_save_requirements",
+    "x_service_wait",
+    "x_stats_disk_paths",
+    "x_stats_sampling_interval",
+    "x_transaction_log_flush_interval",
 };
 
 static accel_status_t read_setting(accel__wandb_settings_t *settings, const accel_item_t *item)

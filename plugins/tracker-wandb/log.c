@@ -80,8 +80,8 @@ static int write_all(int fd, const char *data, size_t size)
 
 int accel__wandb_log_commit(accel__wandb_log_t *log)
 {
-    int error = log->pending.failed ? ENOMEM
-                                    : write_all(log->fd, log->pending.data, log->pending.length);
+    int error =
+        log->pending.failed ? ENOMEM : write_all(log->fd, log->pending.data, log->pending.length);
     if (!error)
         log->committed += log->pending.length;
     /* half a row would hide every later one from readers */

@@ -10,8 +10,8 @@
 #include "text.h"
 
 typedef struct {
-    int fd; /* -1: not open */
-    uint64_t committed; /* bytes of the file that are whole */
+    int fd;                      /* -1: not open */
+    uint64_t committed;          /* bytes of the file that are whole */
     accel__wandb_text_t pending; /* framed, not yet written */
 } accel__wandb_log_t;
 

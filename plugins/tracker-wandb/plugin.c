@@ -24,8 +24,7 @@ double accel__wandb_run_elapsed(const accel__wandb_run_t *run, double now)
 
 static bool is_writing(const accel__wandb_run_t *run)
 {
-    return run->started && !run->finished &&
-           run->settings.effective_mode != ACCEL__WANDB_DISABLED;
+    return run->started && !run->finished && run->settings.effective_mode != ACCEL__WANDB_DISABLED;
 }
 
 /* ---- create and start ---- */
@@ -308,9 +307,12 @@ static const char *run_info(void *tracker, const char *what)
     const struct {
         const char *name, *value;
     } facts[] = {
-        {"id", run->settings.run_id},      {"name", run->settings.run_name},
-        {"project", run->settings.project}, {"entity", run->settings.entity},
-        {"dir", run->dir},                 {"sync_command", run->sync_command},
+        {"id", run->settings.run_id},
+        {"name", run->settings.run_name},
+        {"project", run->settings.project},
+        {"entity", run->settings.entity},
+        {"dir", run->dir},
+        {"sync_command", run->sync_command},
     };
     for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); i++) {
         if (!strcmp(facts[i].name, what))

@@ -65,8 +65,8 @@ static bool copy_path(accel__wandb_row_t *row, accel__wandb_leaf_t *leaf, const 
     return !row->arena.failed;
 }
 
-static accel_status_t add_leaf(accel__wandb_row_t *row, const accel_item_t *item,
-                               const char **path, size_t depth)
+static accel_status_t add_leaf(accel__wandb_row_t *row, const accel_item_t *item, const char **path,
+                               size_t depth)
 {
     accel__wandb_text_t text = {0};
     accel__wandb_leaf_t leaf = {.type = item->type, .number = number_of(item)};
@@ -89,8 +89,8 @@ static accel_status_t add_leaf(accel__wandb_row_t *row, const accel_item_t *item
     return ACCEL_OK;
 }
 
-static accel_status_t merge(accel__wandb_row_t *row, const accel_item_t *values,
-                            const char **path, size_t depth)
+static accel_status_t merge(accel__wandb_row_t *row, const accel_item_t *values, const char **path,
+                            size_t depth)
 {
     accel_status_t status = ACCEL_OK;
     if (depth == MAX_DEPTH)

@@ -147,7 +147,7 @@ accel_status_t accel__wandb_file_digest(const char *path, int copy_fd, char dige
 typedef struct {
     const char *path, *digest;
 } accel__wandb_manifest_line_t;
-accel_status_t accel__wandb_manifest_digest(const accel__wandb_manifest_line_t *lines,
-                                            size_t count, char digest[33]);
+accel_status_t accel__wandb_manifest_digest(const accel__wandb_manifest_line_t *lines, size_t count,
+                                            char digest[33]);
 
 #endif

@@ -18,7 +18,10 @@ typedef struct {
     const char *variable; /* NULL: WANDB_ and the name in capitals */
 } field_t;
 
-#define FIELD(name, kind, variable) {#name, kind, offsetof(accel__wandb_settings_t, name), variable}
+#define FIELD(name, kind, variable)                                    \
+    {                                                                  \
+#name, kind, offsetof(accel__wandb_settings_t, name), variable \
+    }
 
 static const field_t fields[] = {
     FIELD(project, TEXT, NULL),
@@ -319,8 +322,8 @@ static accel_status_t read_files(accel__wandb_settings_t *settings)
 char *accel__wandb_settings_wandb_dir(const accel__wandb_settings_t *settings)
 {
     char *dotted = accel__wandb_join(settings->root_dir, ".wandb");
-    bool use_dot = settings->has_use_dot_wandb ? settings->use_dot_wandb
-                                               : dotted && access(dotted, F_OK) == 0;
+    bool use_dot =
+        settings->has_use_dot_wandb ? settings->use_dot_wandb : dotted && access(dotted, F_OK) == 0;
     if (use_dot || !dotted)
         return dotted;
     free(dotted);

@@ -41,7 +41,7 @@ EXPLAINED = {
     "environment.program": ("environment", r"environment\.(program|executable|args.*)", "both",
                             "another program"),
     "git.user": (None, r".*git\.remote_url", "both",
-                 "stock leaves the user's name in the remote's URL, here it goes with the password"),
+                 "stock leaves the user's name in the remote's URL; here it goes too"),
 }
 
 VARIES = [

@@ -66,9 +66,12 @@ def environment(home):
             "TMPDIR": home}
 
 
+REMOTE = "https://me:secret@example.org/r.git"
+
+
 def git_init(directory):
     date = "2026-01-02T03:04:05Z"
-    for command in (["init", "-q"], ["remote", "add", "origin", "https://me:secret@example.org/r.git"],
+    for command in (["init", "-q"], ["remote", "add", "origin", REMOTE],
                     ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "--allow-empty",
                      "-m", "x"]):
         subprocess.run(["git", "-C", directory, *command], check=True,
@@ -86,7 +89,8 @@ def run_both(name, base):
         os.mkdir(directory)
         git_init(directory)
         done = subprocess.run([*command, directory, file], cwd=directory, env=environment(base),
-                              text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=120)
         if done.returncode:
             sys.exit(f"{side} {name}: exit {done.returncode}\n{done.stderr}")
         results.append((directory, done.stderr))
@@ -108,7 +112,8 @@ def check_records(name, base, used):
     differences, met = log.compare(stock_log, our_log)
     used |= met
     if the_end(stock_err) != the_end(our_err):
-        differences.append("\n".join(["last words", *the_end(stock_err), "ours", *the_end(our_err)]))
+        words = ["last words", *the_end(stock_err), "ours", *the_end(our_err)]
+        differences.append("\n".join(words))
     if "\033" in our_err:
         differences.append("control characters on a stderr that is no terminal")
     a, b = (json.loads(log.inspect(path, "--summary", "--json")) for path in (stock, ours))
@@ -118,9 +123,9 @@ def check_records(name, base, used):
     count = len(log.inspect(ours, "--json").splitlines())
     if count != len(our_log):
         differences.append(f"stock's reader sees {count} of {len(our_log)} records")
-    secret = [path for path in (ours,) if b"secret" in open(path, "rb").read()]
-    if secret:
-        differences.append("the remote's password is in the log")
+    with open(ours, "rb") as file:
+        if b"secret" in file.read():
+            differences.append("the remote's password is in the log")
     return [f"{name}: {line}" for line in differences]
 
 

@@ -92,7 +92,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 {"name": name, "uploadUrl": self.put_url(name)} for name in variables["files"]]}}
         if operation == "CreateArtifact":
             return {"createArtifact": {"artifact": {
-                "id": "artifact", "state": "PENDING", "artifactSequence": {"latestArtifact": None}}}}
+                "id": "artifact", "state": "PENDING",
+                "artifactSequence": {"latestArtifact": None}}}}
         if operation == "CreateArtifactManifest":
             return {"createArtifactManifest": {"artifactManifest": {"id": "manifest", "file": {
                 "id": "file", "uploadUrl": self.put_url("manifest"), "uploadHeaders": []}}}}

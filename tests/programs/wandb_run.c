@@ -52,18 +52,19 @@ static void rows(const char *directory)
                      ACCEL_DICT("a", ACCEL_DICT("b", 1, "c", ACCEL_LIST(1, 2.0, "x")), "drop", 1),
                      "config_exclude_keys", ACCEL_LIST("drop"), "resume", "allow"));
     check(wandb->store_init_configuration(
-              run, ACCEL_DICT("dropout", 0.1, "learning_rate", 1e-2, "none", NULL, "inf", INFINITY,
-                              "one", 1.0, "tiny", 1e-5, "tinier", 1.5e-7, "big", 1e16, "e15", 1e15, "list",
-                              ACCEL_LIST(1e22, 0.1, NAN), "nest",
-                              ACCEL_DICT("nan", NAN, "t", ACCEL_LIST(1, 2)), "s",
-                              "\xc3\xa9\n\"<>&\x01", "b", ACCEL_TRUE, "nan", NAN, "large",
-                              (uint64_t)18446744073709551615u)),
+              run,
+              ACCEL_DICT("dropout", 0.1, "learning_rate", 1e-2, "none", NULL, "inf", INFINITY,
+                         "one", 1.0, "tiny", 1e-5, "tinier", 1.5e-7, "big", 1e16, "e15", 1e15,
+                         "list", ACCEL_LIST(1e22, 0.1, NAN), "nest",
+                         ACCEL_DICT("nan", NAN, "t", ACCEL_LIST(1, 2)), "s", "\xc3\xa9\n\"<>&\x01",
+                         "b", ACCEL_TRUE, "nan", NAN, "large", (uint64_t)18446744073709551615u)),
           "config");
     for (int i = 0; i < 3; i++)
         row(ACCEL_DICT("train_loss", 1.12 - i * 0.1, "valid_loss", 0.8), i);
     row(ACCEL_DICT("late", 1), 1);
-    row(ACCEL_DICT("list", ACCEL_LIST(1.0, NAN, INFINITY, 1e6, 123456.0, 1234567.5,
-                                      ACCEL_DICT("a", 1.0, "b", NULL)),
+    row(ACCEL_DICT("list",
+                   ACCEL_LIST(1.0, NAN, INFINITY, 1e6, 123456.0, 1234567.5,
+                              ACCEL_DICT("a", 1.0, "b", NULL)),
                    "s", "\xc3\xa9\n\"<>&", "neg", -0.0, "u", (uint64_t)1 << 63, "none", NULL, "d",
                    ACCEL_DICT("a", NULL, "b", ACCEL_TRUE, "deep", ACCEL_DICT("x", 2.5)), "m", 1e6,
                    "k", 123456.0, "e-4", 0.0001, "e-5", 0.00001, "f32", 0.1f, "e20", 1e20, "empty",
@@ -95,9 +96,14 @@ static void seed(const char *directory, const char *file)
         {.path = "f.txt", .local_path = file},
         {.path = "k", .reference = "https://127.0.0.1:1/b/k", .size = -1},
     };
-    accel_artifact_view_t artifact = {
-        .name = "some_artifact", .type = "dataset", .description = "words", .metadata = "{\"k\":1}",
-        .aliases = aliases, .num_aliases = 1, .entries = entries, .num_entries = 3};
+    accel_artifact_view_t artifact = {.name = "some_artifact",
+                                      .type = "dataset",
+                                      .description = "words",
+                                      .metadata = "{\"k\":1}",
+                                      .aliases = aliases,
+                                      .num_aliases = 1,
+                                      .entries = entries,
+                                      .num_entries = 3};
     check(wandb->log_artifact(run, &artifact), "artifact");
     end(0);
 }

@@ -105,7 +105,8 @@ static void framing_vectors(void)
             write_case(json_object_get(vector, "lengths"), path, together);
             char *data = read_all(path, &size);
             CHECK_INT(json_integer_value(json_object_get(vector, "file_size")), size);
-            check_chunks((unsigned char *)data, json_object_get(vector, "chunks_offset_crc_len_type"));
+            check_chunks((unsigned char *)data,
+                         json_object_get(vector, "chunks_offset_crc_len_type"));
             md5_text(data, size, md5);
             CHECK_STR(json_string_value(json_object_get(vector, "md5")), md5);
             free(data);
@@ -193,8 +194,7 @@ static void artifact_digest_vectors(void)
     json_t *vectors = load_vectors("wandb_artifact_digest.json"), *vector;
     size_t index;
     CHECK_INT(4, json_array_size(vectors));
-    json_array_foreach(vectors, index, vector)
-        check_artifact(vector);
+    json_array_foreach(vectors, index, vector) check_artifact(vector);
     json_decref(vectors);
 }
 
@@ -243,7 +243,8 @@ static void numbers_read_back(void)
         memcpy(&value, &bits, sizeof(value));
         if (!isfinite(value))
             continue;
-        accel__wandb_json_number(&text, value, i % 2 ? ACCEL__WANDB_JSON_FRONT : ACCEL__WANDB_JSON_CORE);
+        accel__wandb_json_number(&text, value,
+                                 i % 2 ? ACCEL__WANDB_JSON_FRONT : ACCEL__WANDB_JSON_CORE);
         CHECK(strtod(text.data, NULL) == value);
         accel__wandb_text_free(&text);
     }

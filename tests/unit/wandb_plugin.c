@@ -110,7 +110,8 @@ static void what_cannot_be_is_refused_by_name(void)
     refuses(no, "'save_code'", ACCEL_DICT("save_code", ACCEL_TRUE));
     refuses(no, "'tensorboard'", ACCEL_DICT("tensorboard", ACCEL_TRUE));
     refuses(no, "'sync_tensorboard'", ACCEL_DICT("sync_tensorboard", ACCEL_TRUE));
-    refuses(no, "'monitor_gym' has no meaning in a C program", ACCEL_DICT("monitor_gym", ACCEL_TRUE));
+    refuses(no, "'monitor_gym' has no meaning in a C program",
+            ACCEL_DICT("monitor_gym", ACCEL_TRUE));
     refuses(no, "'resume_from'", ACCEL_DICT("resume_from", "x?_step=1"));
     refuses(no, "'fork_from'", ACCEL_DICT("fork_from", "x?_step=1"));
     refuses(no, "'reinit'", ACCEL_DICT("reinit", ACCEL_TRUE));
@@ -149,8 +150,9 @@ static void wrong_types_are_named(void)
     refuses(bad, "'force' must be true or false", ACCEL_DICT("force", 1));
     refuses(bad, "'save_code' must be true or false", ACCEL_DICT("save_code", "yes"));
     refuses(bad, "'settings' must be a dictionary", ACCEL_DICT("settings", 1));
-    refuses(bad, "exclude each other", ACCEL_DICT("config_exclude_keys", ACCEL_LIST("a"),
-                                                  "config_include_keys", ACCEL_LIST("a")));
+    refuses(
+        bad, "exclude each other",
+        ACCEL_DICT("config_exclude_keys", ACCEL_LIST("a"), "config_include_keys", ACCEL_LIST("a")));
 }
 
 static void names_are_checked(void)
@@ -240,7 +242,8 @@ static void disabled_writes_nothing(void)
     CHECK_INT(ACCEL_OK, wandb->store_init_configuration(run, ACCEL_DICT("a", 1)));
     CHECK_INT(ACCEL_OK, wandb->log(run, ACCEL_DICT("a", 1), 0, wandb_host_now()));
     CHECK_INT(ACCEL_OK, wandb->update_summary(run, ACCEL_DICT("a", 1)));
-    CHECK_INT(ACCEL_OK, wandb->log_artifact(run, &(accel_artifact_view_t){.name = "a", .type = "t"}));
+    CHECK_INT(ACCEL_OK,
+              wandb->log_artifact(run, &(accel_artifact_view_t){.name = "a", .type = "t"}));
     CHECK(!wandb->info(run, "dir"));
     end(run);
     DIR *directory = opendir(".");
@@ -295,7 +298,8 @@ static void a_full_disk_is_reported_once(void)
     CHECK(setrlimit(RLIMIT_FSIZE, &(struct rlimit){limit, RLIM_INFINITY}) == 0);
     int errors = 0;
     for (int64_t step = 0; step < 200; step++) {
-        accel_status_t status = wandb->log(run, ACCEL_DICT("x", step), ACCEL_NO_STEP, wandb_host_now());
+        accel_status_t status =
+            wandb->log(run, ACCEL_DICT("x", step), ACCEL_NO_STEP, wandb_host_now());
         CHECK(status == ACCEL_OK || status == ACCEL_ERR_IO);
         errors += status == ACCEL_ERR_IO;
     }
