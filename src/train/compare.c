@@ -70,7 +70,7 @@ static accel_status_t report(accel_comm_t *comm, const char *item, bool numbered
                              const accel__text_t *mine, const summary_t *all)
 {
     int32_t ranks = accel_comm_size(comm), other = first_other(all, ranks);
-    size_t width = 0;
+    size_t width = 1;
     char *lists;
     accel_status_t status = ACCEL_OK;
 
@@ -81,7 +81,7 @@ static accel_status_t report(accel_comm_t *comm, const char *item, bool numbered
     if (!lists)
         status = accel__fail_memory("descriptions of all ranks", (size_t)ranks * width);
     status = accel__comm_agree(comm, "accel_prepare", status);
-    if (status != ACCEL_OK)
+    if (status != ACCEL_OK || !lists) /* no memory here is never agreed to be good */
         goto done;
     if (mine->length > 0)
         memcpy(lists + (size_t)accel_comm_rank(comm) * width, mine->data, mine->length);
@@ -106,10 +106,12 @@ accel_status_t accel__compare(accel_comm_t *comm, accel_status_t local, const ch
     if (!all && status == ACCEL_OK)
         status = accel__fail_memory("summaries of all ranks", ranks * sizeof(*all));
     status = accel__comm_agree(comm, "accel_prepare", status);
-    if (status == ACCEL_OK)
-        status = accel__comm_meet(comm, "accel_prepare", 0, &own, sizeof(own), all);
+    if (status != ACCEL_OK || !all)
+        goto done;
+    status = accel__comm_meet(comm, "accel_prepare", 0, &own, sizeof(own), all);
     if (status == ACCEL_OK && first_other(all, (int32_t)ranks) >= 0)
         status = report(comm, item, numbered, mine, all);
+done:
     free(all);
     return status;
 }

@@ -180,6 +180,45 @@ static void a_model_without_parameters(void)
     TEST_RANKS(2, check_empty);
 }
 
+/* An optimizer that has begun alone goes on in a world of one; in a larger one its state would
+ * lie with the wrong ranks. */
+static void check_begun_alone(int rank, int size)
+{
+    accel_t *accelerator = test_accelerator(accel_options_init());
+    net_t net;
+    accel_model_t *model;
+    accel_optimizer_t *optimizer;
+
+    net_init(&net, ACCEL_F32, ACCEL_F64, 0);
+    model = net_model(&net, accel_model_options_init());
+    CHECK_OK(accel_adamw_create(model, NULL, &optimizer));
+    CHECK_OK(accel_optimizer_step(optimizer));
+    CHECK_STATUS(ACCEL_ERR_STATE, accel_prepare_optimizer(accelerator, optimizer));
+    CHECK_ERROR("the optimizer's model is not prepared");
+    CHECK_OK(accel_prepare_model(accelerator, model));
+    CHECK_STATUS(ACCEL_ERR_STATE, accel_optimizer_step(optimizer));
+    CHECK_ERROR("the model is prepared, the optimizer is not");
+    if (size == 1) {
+        CHECK_OK(accel_prepare_optimizer(accelerator, optimizer));
+        CHECK_OK(accel_optimizer_step(optimizer));
+        CHECK_INT(2, accel_optimizer_num_steps(optimizer));
+    } else {
+        CHECK_STATUS(ACCEL_ERR_STATE, accel_prepare_optimizer(accelerator, optimizer));
+        CHECK_ERROR("prepare it before the first step");
+    }
+    accel_optimizer_destroy(optimizer);
+    accel_model_destroy(model);
+    accel_destroy(accelerator);
+    net_free(&net);
+    CHECK(rank < size);
+}
+
+static void an_optimizer_begun_alone(void)
+{
+    TEST_RANKS(1, check_begun_alone);
+    TEST_RANKS(2, check_begun_alone);
+}
+
 /* ---- ranks that differ ---- */
 
 typedef struct toy {
@@ -438,7 +477,7 @@ static void a_dead_rank_is_named_at_the_step(void)
 }
 
 TEST_MAIN(TEST(values_move_in_and_out), TEST(fixed_memory_stays), TEST(kinds_of_parameters),
-          TEST(a_model_without_parameters), TEST(differing_ranks_are_told_what_differs),
-          TEST(one_bad_rank_fails_all), TEST(a_failing_backward_reaches_all),
-          TEST(alone_backward_can_be_retried), TEST(a_torn_model_refuses_steps),
-          TEST(a_dead_rank_is_named_at_the_step))
+          TEST(a_model_without_parameters), TEST(an_optimizer_begun_alone),
+          TEST(differing_ranks_are_told_what_differs), TEST(one_bad_rank_fails_all),
+          TEST(a_failing_backward_reaches_all), TEST(alone_backward_can_be_retried),
+          TEST(a_torn_model_refuses_steps), TEST(a_dead_rank_is_named_at_the_step))
