@@ -204,5 +204,7 @@ def documented_differences(source_dir):
 def inspect(path, *options):
     """Stock's own reader: what `wandb leet inspect` prints. An error is an exception."""
     wandb = os.path.join(os.path.dirname(sys.executable), "wandb")
+    path = os.path.abspath(path)  # it leaves a log of its own where it runs: beside the run
     return subprocess.run([wandb, "leet", "inspect", *options, path], check=True, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60).stdout
+                          cwd=os.path.dirname(path), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=60).stdout
