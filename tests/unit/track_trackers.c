@@ -79,6 +79,13 @@ static accel_status_t rec_log(void *tracker, const accel_item_t *values, int64_t
     return ACCEL_OK;
 }
 
+static accel_status_t rec_ignore(void *tracker, const accel_item_t *values, int64_t step,
+                                 double when)
+{
+    (void)tracker, (void)values, (void)step, (void)when;
+    return ACCEL_OK;
+}
+
 static accel_status_t rec_flush(void *tracker)
 {
     (void)tracker;
@@ -531,6 +538,39 @@ static void a_forked_child_neither_hangs_nor_writes(void)
     accel__trackers_destroy(trackers);
 }
 
+static void *log_until_the_end(void *argument)
+{
+    accel__trackers_t *trackers = argument;
+
+    for (int i = 0; i < 20000; i++)
+        CHECK_OK(accel__trackers_log(trackers, ACCEL_DICT("loss", 1.0), ACCEL_NO_STEP));
+    return NULL;
+}
+
+/* Rows are delivered or, behind the end, dropped without an error. */
+static void threads_may_log_while_the_trackers_end(void)
+{
+    accel__trackers_t *trackers;
+    accel_tracker_class_t class = recorder_class("direct");
+    pthread_t threads[3];
+
+    use_recorder(true, false);
+    class.journaled = false;
+    class.log = rec_ignore;
+    CHECK_OK(accel_register_tracker_class(&class));
+    trackers = make("recorder,jsonl,direct", "async", 0);
+    CHECK_OK(accel__trackers_init(trackers, "p", NULL, NULL));
+    for (size_t i = 0; i < 3; i++)
+        CHECK(pthread_create(&threads[i], NULL, log_until_the_end, trackers) == 0);
+    CHECK_OK(accel__trackers_log(trackers, ACCEL_DICT("loss", 1.0), 0));
+    usleep(5000); /* the threads are somewhere, wherever that is */
+    CHECK_OK(accel__trackers_finish(trackers, 0));
+    for (size_t i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    CHECK(recorder.rows > 0);
+    accel__trackers_destroy(trackers);
+}
+
 static void nothing_named_is_nothing_done(void)
 {
     accel__trackers_t *trackers = make(NULL, NULL, 0);
@@ -553,4 +593,4 @@ TEST_MAIN(TEST(log_with_is_parsed_whole), TEST(all_is_what_can_be_loaded),
           TEST(a_failing_tracker_is_reported_once_and_others_go_on),
           TEST(sync_mode_returns_the_failure), TEST(slots_that_log_are_refused_async),
           TEST(slots_that_log_are_refused_sync), TEST(a_forked_child_neither_hangs_nor_writes),
-          TEST(nothing_named_is_nothing_done))
+          TEST(threads_may_log_while_the_trackers_end), TEST(nothing_named_is_nothing_done))
