@@ -75,7 +75,17 @@ static void interrupt(accel__job_t *job, int signal)
     else if (job->stopping)
         kill_all(job);
     else
-        stop_all(job, signal == SIGPIPE ? SIGTERM : signal);
+        stop_all(job, signal);
+}
+
+/* Nobody reads our output: end as a program that writes there would. It cuts no grace short,
+ * since ^C on a pipeline takes the reader first. */
+static void reader_gone(accel__job_t *job)
+{
+    if (job->culprit < 0 && !job->interrupted)
+        job->interrupted = SIGPIPE;
+    if (!job->stopping && !all_ended(job))
+        stop_all(job, SIGTERM);
 }
 
 /* ---- deaths ---- */
@@ -170,14 +180,13 @@ static void read_signals(accel__job_t *job)
 
 /* ---- output ---- */
 
-/* Nobody reads our output: end as a program that writes there would. A full disk is no
- * reason to end a long training: say so, and go on without. */
+/* A full disk is no reason to end a long training: say so, and go on without. */
 static accel_status_t flush(accel__job_t *job, accel__sink_t *sink)
 {
     accel_status_t status = accel__sink_flush(sink);
 
     if (status == ACCEL_END)
-        interrupt(job, SIGPIPE);
+        reader_gone(job);
     else if (status == ACCEL_ERR_IO)
         accel__launch_say(job, "accel launch: %s", accel_last_error());
     else if (status != ACCEL_OK)

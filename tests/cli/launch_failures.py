@@ -157,6 +157,30 @@ def test_nobody_reads_after_a_signal():
     job.finish()
 
 
+def test_a_pipeline_is_interrupted():
+    """^C ends the reader too, and at once; the ranks keep their grace."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = pathlib.Path(folder, "saved")
+        job = Job("-n", 2, RANK, "ignore", 2, "say", "ready", "sleep", 200, "say", "saving", "sleep",
+                  100, "touch", saved)
+        job.await_lines(2)
+        job.process.stdout.close()
+        job.process.stdout = None
+        job.process.send_signal(signal.SIGINT)
+        equal(130, job.finish()[0])
+        check(saved.exists(), "the ranks could end by themselves")
+
+
+def test_a_failure_without_a_reader():
+    job = Job("-n", 2, RANK, "say", "ready", "sleep", 50, "1:say", "bye", "1:exit", 3, "sleep", 600000)
+    job.await_lines(2)
+    job.process.stdout.close()
+    job.process.stdout = None
+    code, _, err = job.finish()
+    check(code in (3, 141), code)
+    check(code == 141 or "rank 1 (pid" in err, err)
+
+
 def test_user_signals_are_passed_on():
     job = Job("-n", 2, RANK, "on", int(signal.SIGUSR1), 0, "say", "ready", "sleep", 600000)
     job.await_lines(2)
