@@ -23,6 +23,7 @@ STATE = {
     "base/log.c:threshold": "messages go to stderr or one callback, process-wide as stderr is",
     "comm/comm.c:worlds_joined": "tells a process's first meeting of ranks from its second",
     "track/registry.c:registered": "classes of the program's own are registered process-wide",
+    "track/tracker.c:in_slot": "a thread inside a slot must not wait for that slot",
     "track/trackers.c:fork_once": "a forked child must not finish its parent's runs",
     "track/trackers.c:fork_count": "a forked child must not finish its parent's runs",
 }
