@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documentation agrees with the tree: links resolve, the README's program is the example's, the
-product is C. `python3 tests/cli/docs.py --update` copies the example into the README."""
+"""The documentation agrees with the tree: links resolve, what a page quotes from a source file is what
+stands there, the troubleshooting page quotes texts that the sources have, the product is C.
+
+A page takes code from a file by a comment before the block, `<!-- from: FILE [REGION] -->`; in the file
+the region stands between comments `[REGION]` and `[/REGION]`, and may have several parts.
+`python3 tests/cli/docs.py --update` copies what changed into the pages."""
 import re
 import subprocess
 import sys
+import textwrap
 
-from _gate import SOURCE, expect, files, finish, write
+from _gate import SOURCE, expect, files, finish, strip, write
 
 C_SHARE = 0.85
 LANGUAGES = {".c": True, ".h": True, ".inc": True, ".cpp": False, ".hpp": False, ".cc": False, ".cu": False,
              ".py": False, ".sh": False}
-EXAMPLE = "examples/minimal.c"
-REGION = re.compile(r"^[ \t]*/\* \[readme\] \*/\n(.*?)^[ \t]*/\* \[/readme\] \*/\n",
-                    re.DOTALL | re.MULTILINE)
-BLOCK = re.compile(r"(<!-- " + re.escape(EXAMPLE) + r" -->\n```c\n)(.*?)(^```\n)",
-                   re.DOTALL | re.MULTILINE)
+SOURCES = ["src", "plugins", "tools"]
+TROUBLE = "docs/guide/troubleshooting.md"
+QUOTE = re.compile(r"(^<!-- from: (\S+)(?: \[(\w+)\])? -->\n```\w+\n)(.*?)(^```$)", re.DOTALL | re.MULTILINE)
+LITERALS = re.compile(r'"(?:\\.|[^"\\\n])*"(?:\s*"(?:\\.|[^"\\\n])*")*')
+FORMAT = re.compile(r"%[-+ #0]*[\d.*]*(?:hh|h|ll|l|z|j|t)?[a-zA-Z]|%%")
 
 
 def pages(root):
@@ -73,32 +78,73 @@ def orphans(root):
             yield f"{page.relative_to(root)}:1: no page links here"
 
 
-def example_region(root):
-    """The marked parts of the example, one after the other."""
-    parts = REGION.findall((root / EXAMPLE).read_text())
-    return "\n".join(parts) if parts else None
+def region(path, name):
+    """The marked parts of a source file, one after the other; without a name all of it."""
+    if not path.exists():
+        return None
+    text = path.read_text()
+    if name is None:
+        return text
+    mark = r"^[ \t]*(?:/\*|//|#) \[{}\](?: \*/)?\n"
+    parts = re.findall(mark.format(name) + "(.*?)" + mark.format("/" + name), text, re.DOTALL | re.MULTILINE)
+    parts = [re.sub(r"^[ \t]*(?:/\*|//|#) \[/?\w+\](?: \*/)?\n", "", part, flags=re.MULTILINE)
+             for part in parts]  # of regions within this one
+    return "\n".join(textwrap.dedent(part) for part in parts) if parts else None
 
 
-def readme(root):
-    if not (root / EXAMPLE).exists():
-        if SOURCE == root:
-            print(f"docs: {EXAMPLE} does not exist yet: the README's program is not compared")
-        return
-    region = example_region(root)
-    block = BLOCK.search((root / "README.md").read_text())
-    if region is None:
-        yield f"{EXAMPLE}:1: no lines between /* [readme] */ and /* [/readme] */"
-    elif not block:
-        yield f"README.md:1: no C block under <!-- {EXAMPLE} -->"
-    elif block.group(2) != region:
-        yield f"README.md:1: the program differs from {EXAMPLE}: tests/cli/docs.py --update"
+def quotes(root):
+    """A page shows what the source file has."""
+    for page in pages(root):
+        text = page.read_text()
+        for match in QUOTE.finditer(text):
+            where = f"{page.relative_to(root)}:{text.count(chr(10), 0, match.start()) + 1}"
+            name = match.group(2)
+            wanted = region(root / name, match.group(3))
+            if wanted is None:
+                yield f"{where}: there is no {name}, or no region [{match.group(3)}] in it"
+            elif match.group(4) != wanted:
+                yield f"{where}: differs from {name}: tests/cli/docs.py --update"
 
 
 def update(root):
-    text = (root / "README.md").read_text()
-    region = example_region(root)
-    (root / "README.md").write_text(
-        BLOCK.sub(lambda match: match.group(1) + region + match.group(3), text))
+    for page in pages(root):
+        text = page.read_text()
+        new = QUOTE.sub(lambda m: m.group(1) + (region(root / m.group(2), m.group(3)) or m.group(4))
+                        + m.group(5), text)
+        if new != text:
+            page.write_text(new)
+
+
+def texts(root):
+    """The fixed parts of all string literals in the sources; adjacent literals are one."""
+    parts = []
+    for path in files(root, SOURCES, {".c", ".h", ".inc"}):
+        for run in LITERALS.findall(strip(path.read_text(), keep_strings=True)):
+            whole = "".join(re.findall(r'"((?:\\.|[^"\\\n])*)"', run))
+            whole = whole.replace('\\"', '"').replace("\\n", "")
+            parts += [part for part in FORMAT.split(whole) if part.strip()]
+    return parts
+
+
+def trouble(root):
+    """Every text that the troubleshooting page explains is one of the library's: what stands between
+    the places for values, written as an ellipsis, occurs in the sources."""
+    page = root / TROUBLE
+    if not page.exists():
+        return
+    known = texts(root)
+    for number, line in quoted_texts(page.read_text()):
+        for part in line.split("…"):
+            part = part.strip(" ")
+            if len(part) > 2 and not any(part in text for text in known):
+                yield f"{TROUBLE}:{number}: no source says \"{part}\""
+
+
+def quoted_texts(text):
+    for block in re.finditer(r"^```text\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        start = text.count("\n", 0, block.start(1)) + 1
+        for offset, line in enumerate(block.group(1).splitlines()):
+            yield start + offset, line
 
 
 def share(root):
@@ -113,24 +159,33 @@ def share(root):
 
 
 def problems(root):
-    for gate in (links, orphans, readme, share):
+    for gate in (links, orphans, quotes, trouble, share):
         yield from gate(root)
 
 
 def self_test(root):
     write(root, "README.md", "# One `x`\n[a](gone.md) [b](docs/a.md#two) [c](#one-x) [d](#no)\n"
           "[e](https://example.org/x) `[f](gone)`\n```\n[g](gone)\n```\n"
-          f"<!-- {EXAMPLE} -->\n```c\nint a;\n```\n")
+          "<!-- from: examples/one.c [part] -->\n```c\nint a;\n```\n"
+          "<!-- from: examples/one.c [other] -->\n```c\n```\n"
+          "<!-- from: examples/two.c -->\n```c\n```\n[t](docs/guide/troubleshooting.md)\n")
     write(root, "docs/a.md", "# Two\n[up](../README.md)\n")
     write(root, "docs/alone.md", "# Alone\n")
-    write(root, EXAMPLE, "int a;\n/* [readme] */\nint b;\n/* [/readme] */\nint c;\n")
-    write(root, "src/a.py", "\n")
-    expect(problems(root), "README.md:2: gone.md does not", "README.md:2: README.md has no heading #no",
-           "alone.md:1: no page", "differs from", "5 of 6 lines are C")
+    write(root, TROUBLE, "```text\nrank … of … is gone: check WORLD\nrank … is lost\n```\n")
+    write(root, "examples/one.c", "int a;\n    /* [part] */\n    int b;\n    /* [/part] */\nint c;\n"
+          "/* [part] */\nint d;\n/* [/part] */\n")
+    write(root, "src/a.py", "\n" * 4)
+    write(root, "src/a.c", 'f("rank %d of %-5.*s is "\n  "gone: check WORLD"); /* "is lost" */\n')
+    broken = ["README.md:2: gone.md does not", "README.md:2: README.md has no heading #no",
+              r"there is no examples/one.c, or no region \[other\]", "there is no examples/two.c",
+              'troubleshooting.md:3: no source says "is lost"']
+    expect(problems(root), *broken, "alone.md:1: no page", "README.md:7: differs from",
+           "10 of 14 lines are C")
     update(root)
-    write(root, "src/a.h", "\n" * 4)
+    write(root, "src/a.h", "\n" * 20)
     (root / "docs/alone.md").unlink()
-    expect(problems(root), "README.md:2: gone.md does not", "README.md:2: README.md has no heading #no")
+    expect(problems(root), *broken)
+    assert "```c\nint b;\n\nint d;\n```" in (root / "README.md").read_text()
 
 
 if __name__ == "__main__":
