@@ -46,17 +46,20 @@ bool test_ranks_are_threads(void);
 /* A fresh empty directory, removed when the test's process ends well. */
 const char *test_dir(void);
 
-#define TEST(fn) {#fn, fn}
-#define TEST_MAIN(...)                                                           \
-    int main(int argc, char **argv)                                              \
-    {                                                                            \
-        static const test_t tests[] = {__VA_ARGS__};                             \
+#define TEST(fn) \
+    {            \
+#fn, fn  \
+    }
+#define TEST_MAIN(...)                                                       \
+    int main(int argc, char **argv)                                          \
+    {                                                                        \
+        static const test_t tests[] = {__VA_ARGS__};                         \
         return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests)); \
     }
 
-#define CHECK(condition)                                      \
-    do {                                                      \
-        if (!(condition))                                     \
+#define CHECK(condition)                                     \
+    do {                                                     \
+        if (!(condition))                                    \
             test_fail(__FILE__, __LINE__, "%s", #condition); \
     } while (0)
 
@@ -67,16 +70,17 @@ void test_check_status(const char *file, int line, const char *call, accel_statu
                        accel_status_t found);
 
 /* The last error's text must contain this. */
-#define CHECK_ERROR(text)                                                                  \
-    do {                                                                                   \
-        if (!strstr(accel_last_error(), text))                                             \
-            test_fail(__FILE__, __LINE__, "error is '%s', without '%s'", accel_last_error(), text); \
+#define CHECK_ERROR(text)                                                                    \
+    do {                                                                                     \
+        if (!strstr(accel_last_error(), text))                                               \
+            test_fail(__FILE__, __LINE__, "error is '%s', without '%s'", accel_last_error(), \
+                      text);                                                                 \
     } while (0)
 
-#define CHECK_INT(expected, found)                                                            \
-    do {                                                                                      \
-        long long check_e_ = (long long)(expected), check_f_ = (long long)(found);            \
-        if (check_e_ != check_f_)                                                             \
+#define CHECK_INT(expected, found)                                                             \
+    do {                                                                                       \
+        long long check_e_ = (long long)(expected), check_f_ = (long long)(found);             \
+        if (check_e_ != check_f_)                                                              \
             test_fail(__FILE__, __LINE__, "%s is %lld, not %lld", #found, check_f_, check_e_); \
     } while (0)
 #define CHECK_NEAR(expected, found, tolerance)                                                   \
@@ -85,12 +89,12 @@ void test_check_status(const char *file, int line, const char *call, accel_statu
         if (!(fabs(check_e_ - check_f_) <= (tolerance)))                                         \
             test_fail(__FILE__, __LINE__, "%s is %.17g, not %.17g", #found, check_f_, check_e_); \
     } while (0)
-#define CHECK_STR(expected, found)                                                           \
-    do {                                                                                     \
-        const char *check_e_ = (expected), *check_f_ = (found);                              \
-        if (!check_f_ || strcmp(check_e_, check_f_) != 0)                                    \
-            test_fail(__FILE__, __LINE__, "%s is '%s', not '%s'", #found,                    \
-                      check_f_ ? check_f_ : "(null)", check_e_);                             \
+#define CHECK_STR(expected, found)                                        \
+    do {                                                                  \
+        const char *check_e_ = (expected), *check_f_ = (found);           \
+        if (!check_f_ || strcmp(check_e_, check_f_) != 0)                 \
+            test_fail(__FILE__, __LINE__, "%s is '%s', not '%s'", #found, \
+                      check_f_ ? check_f_ : "(null)", check_e_);          \
     } while (0)
 
 #endif

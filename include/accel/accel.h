@@ -10,6 +10,7 @@
 #include <accel/dict.h>
 #include <accel/log.h>
 #include <accel/model.h>
+#include <accel/objects.h>
 #include <accel/optimizer.h>
 #include <accel/status.h>
 #include <accel/track.h>

@@ -11,6 +11,7 @@
 #include <accel/data.h>
 #include <accel/dict.h>
 #include <accel/model.h>
+#include <accel/objects.h>
 #include <accel/optimizer.h>
 #include <accel/options.h>
 #include <accel/track.h>
@@ -200,6 +201,19 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_broadcast(accel_t *accelerator,
 ACCEL_API ACCEL_NODISCARD accel_status_t
 accel_pad_across_processes(accel_t *accelerator, const accel_tensor_t *tensor, int32_t dim,
                            double pad_index, bool pad_first, accel_tensor_t **padded);
+
+/* gather_object: every process's bytes, on every process, in rank order. The sizes may differ,
+ * and be 0. *objects is the caller's (accel_objects_destroy). */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_gather_object(accel_t *accelerator,
+                                                             const void *bytes, size_t size,
+                                                             accel_objects_t **objects);
+
+/* broadcast_object_list: the bytes of from_process, on every process, as the one object of
+ * *object, which is the caller's. `bytes` and `size` count on from_process alone. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_broadcast_object(accel_t *accelerator,
+                                                                const void *bytes, size_t size,
+                                                                int32_t from_process,
+                                                                accel_objects_t **object);
 
 /* This rank's part of `length` inputs; see accel_split(). Local. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_split_between_processes(const accel_t *accelerator,

@@ -79,6 +79,17 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_comm_allreduce(accel_comm_t *comm
                                                               accel_dtype_t dtype,
                                                               accel_reduction_t reduction);
 
+/* `size` bytes of this rank's own, zeroed and page-aligned, where the other ranks reach them
+ * too. An accel_comm_allreduce() in place whose buffer lies in such memory, on every rank at
+ * the same distance from its start, reads and writes each element once, without a copy in
+ * between. Collective; all ranks ask for the same size. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_comm_alloc(accel_comm_t *comm, size_t size,
+                                                          void **memory);
+
+/* Give such memory back, when no rank is in a collective on it any more. Local; NULL is fine.
+ * What is left is freed with the communicator. */
+ACCEL_API void accel_comm_free(accel_comm_t *comm, void *memory);
+
 /* `send` holds size × count elements; rank r gets the combination of the r-th `count`. */
 ACCEL_API ACCEL_NODISCARD accel_status_t
 accel_comm_reduce_scatter(accel_comm_t *comm, const void *send, void *recv, size_t count,

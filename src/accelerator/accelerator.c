@@ -57,8 +57,9 @@ static accel_status_t read_options(accel_t *accelerator, const accel_options_t *
                                  &accelerator->even_batches);
     if (status == ACCEL_OK && options->gradients != ACCEL_GRADIENTS_LOCAL &&
         options->gradients != ACCEL_GRADIENTS_AVERAGED)
-        status = accel__fail(ACCEL_ERR_INVALID, "gradients is %d; expected ACCEL_GRADIENTS_LOCAL "
-                                                "or ACCEL_GRADIENTS_AVERAGED",
+        status = accel__fail(ACCEL_ERR_INVALID,
+                             "gradients is %d; expected ACCEL_GRADIENTS_LOCAL "
+                             "or ACCEL_GRADIENTS_AVERAGED",
                              (int)options->gradients);
     accelerator->gradient_state.gradients = options->gradients;
     return status;
@@ -89,6 +90,28 @@ static accel_status_t create_trackers(accel_t *accelerator, const accel_options_
     return accel__trackers_create(&trackers, &accelerator->trackers);
 }
 
+/* Options that decide what the ranks do together. A rank with others would step, or end an
+ * epoch, at another time: better to say so now. */
+static accel_status_t compare_options(accel_t *accelerator)
+{
+    const accel__gradient_state_t *state = &accelerator->gradient_state;
+    int32_t mine[4] = {state->num_steps, (int32_t)state->gradients, accelerator->split_batches,
+                       accelerator->even_batches};
+    int32_t first[4];
+    accel_status_t status;
+
+    memcpy(first, mine, sizeof(first));
+    status = accel_comm_broadcast(accelerator->state.comm, first, 4, ACCEL_I32, 0);
+    if (status == ACCEL_OK && memcmp(first, mine, sizeof(first)) != 0)
+        status = accel__fail(ACCEL_ERR_MISMATCH,
+                             "gradient_accumulation_steps, gradients, split_batches, even_batches "
+                             "are %d, %d, %d, %d on rank %d, but %d, %d, %d, %d on rank 0",
+                             (int)mine[0], (int)mine[1], (int)mine[2], (int)mine[3],
+                             (int)accelerator->state.process_index, (int)first[0], (int)first[1],
+                             (int)first[2], (int)first[3]);
+    return accel__comm_agree(accelerator->state.comm, "accel_create", status);
+}
+
 /* The ranks agree once they have met, so that a rank whose options are bad is named
  * everywhere instead of missing. */
 static accel_status_t create(accel_t *accelerator, const accel_options_t *options,
@@ -105,7 +128,8 @@ static accel_status_t create(accel_t *accelerator, const accel_options_t *option
     accelerator->gradient_state.sync_step = true;
     status = options_status != ACCEL_OK ? accel__fail(options_status, "%s", reason)
                                         : create_trackers(accelerator, options);
-    return accel__comm_agree(accelerator->state.comm, "accel_create", status);
+    status = accel__comm_agree(accelerator->state.comm, "accel_create", status);
+    return status == ACCEL_OK ? compare_options(accelerator) : status;
 }
 
 accel_status_t accel_create(const accel_options_t *options, accel_t **accelerator)
@@ -137,8 +161,9 @@ void accel_destroy(accel_t *accelerator)
     if (!accelerator)
         return;
     accel__trackers_destroy(accelerator->trackers);
-    accel__link_release_all(&accelerator->loaders);
-    accel__link_release_all(&accelerator->gradient_state.prepared);
+    accel__link_release_after(&accelerator->loaders, &accelerator->loaders);
+    accel__link_release_after(&accelerator->gradient_state.prepared,
+                              &accelerator->gradient_state.prepared);
     accel__state_fini(&accelerator->state);
     free(accelerator);
 }
@@ -280,6 +305,24 @@ accel_status_t accel_pad_across_processes(accel_t *accelerator, const accel_tens
                                            pad_first, padded);
 }
 
+accel_status_t accel_gather_object(accel_t *accelerator, const void *bytes, size_t size,
+                                   accel_objects_t **objects)
+{
+    REQUIRE(accelerator, "accel_gather_object");
+    if (!objects)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_gather_object: objects is NULL");
+    return accel__ops_gather_object(accelerator->state.comm, bytes, size, objects);
+}
+
+accel_status_t accel_broadcast_object(accel_t *accelerator, const void *bytes, size_t size,
+                                      int32_t from_process, accel_objects_t **object)
+{
+    REQUIRE(accelerator, "accel_broadcast_object");
+    if (!object)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_broadcast_object: object is NULL");
+    return accel__ops_broadcast_object(accelerator->state.comm, bytes, size, from_process, object);
+}
+
 accel_status_t accel_split_between_processes(const accel_t *accelerator, int64_t length,
                                              bool apply_padding, accel_split_t *split)
 {
@@ -287,8 +330,8 @@ accel_status_t accel_split_between_processes(const accel_t *accelerator, int64_t
     if (!split || length < 0)
         return accel__fail(ACCEL_ERR_INVALID, "accel_split_between_processes: %s",
                            split ? "the length is negative" : "split is NULL");
-    *split = accel_split(length, accelerator->state.num_processes,
-                         accelerator->state.process_index, apply_padding);
+    *split = accel_split(length, accelerator->state.num_processes, accelerator->state.process_index,
+                         apply_padding);
     return ACCEL_OK;
 }
 

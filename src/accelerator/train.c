@@ -22,8 +22,9 @@ static accel_status_t check_model(const accel_t *accelerator, const accel_model_
     accel_status_t status = check(accelerator, model, call, "model");
 
     if (status == ACCEL_OK && !accel__model_is_prepared(model))
-        return accel__fail(ACCEL_ERR_STATE, "%s: the model is not prepared; call accel_prepare() "
-                                            "first",
+        return accel__fail(ACCEL_ERR_STATE,
+                           "%s: the model is not prepared; call accel_prepare() "
+                           "first",
                            call);
     return status;
 }
@@ -41,10 +42,8 @@ accel_status_t accel_prepare_optimizer(accel_t *accelerator, accel_optimizer_t *
 {
     accel_status_t status = check(accelerator, optimizer, "accel_prepare_optimizer", "optimizer");
 
-    if (status != ACCEL_OK)
-        return status;
-    return accel__comm_agree(accelerator->state.comm, "accel_prepare_optimizer",
-                             accel__optimizer_prepare(optimizer, &accelerator->gradient_state));
+    return status == ACCEL_OK ? accel__optimizer_prepare(optimizer, &accelerator->gradient_state)
+                              : status;
 }
 
 accel_status_t accel_prepare_scheduler(accel_t *accelerator, accel_scheduler_t *scheduler)
@@ -75,9 +74,8 @@ static accel_status_t compare_loaders(accel_t *accelerator, const accel_loader_t
         return status;
     status = mine[0] == of_first[0]
                  ? ACCEL_OK
-                 : accel__fail(ACCEL_ERR_MISMATCH,
-                               "the loader is %s on rank %d, but %s on rank 0", text,
-                               (int)accelerator->state.process_index, first);
+                 : accel__fail(ACCEL_ERR_MISMATCH, "the loader is %s on rank %d, but %s on rank 0",
+                               text, (int)accelerator->state.process_index, first);
     return accel__comm_agree(comm, "accel_prepare_loader", status);
 }
 
@@ -120,17 +118,14 @@ static accel_status_t compare_arguments(accel_t *accelerator, int32_t given)
                                       (int)accelerator->state.process_index));
 }
 
-accel_status_t accel_prepare(accel_t *accelerator, accel_model_t *model,
-                             accel_optimizer_t *optimizer, accel_loader_t *loader,
-                             accel_scheduler_t *scheduler)
+/* Models first: optimizers want theirs prepared. */
+static accel_status_t prepare_all(accel_t *accelerator, accel_model_t *model,
+                                  accel_optimizer_t *optimizer, accel_loader_t *loader,
+                                  accel_scheduler_t *scheduler)
 {
-    accel_status_t status;
+    accel_status_t status = ACCEL_OK;
 
-    if (!accelerator)
-        return accel__fail(ACCEL_ERR_INVALID, "accel_prepare: accelerator is NULL");
-    status = compare_arguments(accelerator, (model ? 1 : 0) | (optimizer ? 2 : 0) |
-                                                (loader ? 4 : 0) | (scheduler ? 8 : 0));
-    if (status == ACCEL_OK && model)
+    if (model)
         status = accel_prepare_model(accelerator, model);
     if (status == ACCEL_OK && optimizer)
         status = accel_prepare_optimizer(accelerator, optimizer);
@@ -141,13 +136,38 @@ accel_status_t accel_prepare(accel_t *accelerator, accel_model_t *model,
     return status;
 }
 
+/* All of them or none: what this call has prepared is let go if a later object fails, which
+ * it does on every rank. */
+accel_status_t accel_prepare(accel_t *accelerator, accel_model_t *model,
+                             accel_optimizer_t *optimizer, accel_loader_t *loader,
+                             accel_scheduler_t *scheduler)
+{
+    const accel__link_t *last, *last_loader;
+    accel_status_t status;
+
+    if (!accelerator)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_prepare: accelerator is NULL");
+    status = compare_arguments(accelerator, (model ? 1 : 0) | (optimizer ? 2 : 0) |
+                                                (loader ? 4 : 0) | (scheduler ? 8 : 0));
+    if (status != ACCEL_OK)
+        return status;
+    last = accelerator->gradient_state.prepared.previous;
+    last_loader = accelerator->loaders.previous;
+    status = prepare_all(accelerator, model, optimizer, loader, scheduler);
+    if (status != ACCEL_OK) {
+        accel__link_release_after(&accelerator->loaders, last_loader);
+        accel__link_release_after(&accelerator->gradient_state.prepared, last);
+    }
+    return status;
+}
+
 accel_status_t accel_unprepare_model(accel_t *accelerator, accel_model_t *model)
 {
     accel_status_t status = check_model(accelerator, model, "accel_unprepare_model");
 
     if (status == ACCEL_OK)
-        status = accel__comm_meet(accelerator->state.comm, "accel_unprepare_model", 0, NULL, 0,
-                                  NULL);
+        status =
+            accel__comm_meet(accelerator->state.comm, "accel_unprepare_model", 0, NULL, 0, NULL);
     if (status == ACCEL_OK)
         accel__model_unprepare(model);
     return status;

@@ -125,6 +125,15 @@ uint32_t accel__mt19937_next(accel__mt19937_t *rng);
 /* Bytes from the system's secure source. */
 accel_status_t accel__random_bytes(void *data, size_t size);
 
+/* ---- instruction sets (isa.c) ---- */
+
+/* What the library's loops are compiled for; off x86-64 all are PLAIN. Products and sums are
+ * never contracted, so a result does not depend on which of them runs. */
+typedef enum accel__isa { ACCEL__ISA_PLAIN, ACCEL__ISA_AVX2, ACCEL__ISA_AVX512 } accel__isa_t;
+
+/* The widest this processor has. */
+accel__isa_t accel__isa_best(void);
+
 /* ---- small floats (half.c): round to nearest even ---- */
 
 float accel__f16_to_f32(uint16_t half);
@@ -178,6 +187,7 @@ void accel__link_init(accel__link_t *head);
 void accel__link_insert(accel__link_t *head, accel__link_t *link, void (*release)(void *),
                         void *object);
 void accel__link_remove(accel__link_t *link); /* one in no ring is fine */
-void accel__link_release_all(accel__link_t *head);
+/* Release what came after `link`, the latest first; with the head itself, everything. */
+void accel__link_release_after(accel__link_t *head, const accel__link_t *link);
 
 #endif

@@ -25,8 +25,8 @@ void accel__link_remove(accel__link_t *link)
 }
 
 /* Last in, first out: what was prepared later may lean on what was prepared before. */
-void accel__link_release_all(accel__link_t *head)
+void accel__link_release_after(accel__link_t *head, const accel__link_t *link)
 {
-    while (head->previous != head)
+    while (head->previous != link)
         head->previous->release(head->previous->object);
 }

@@ -270,10 +270,9 @@ static accel_status_t fail_absent(const accel__world_t *world, const accel__meet
             snprintf(absent + used, sizeof(absent) - used, "%s%d", count ? ", " : "", (int)r);
         count++;
     }
-    return accel__fail(ACCEL_ERR_TIMEOUT,
-                       "rank%s %s of %d did not join within %g s (started by %s)",
-                       count > 1 ? "s" : "", absent, (int)world->size, timeout_ms / 1000.0,
-                       world->launcher);
+    return accel__fail(
+        ACCEL_ERR_TIMEOUT, "rank%s %s of %d did not join within %g s (started by %s)",
+        count > 1 ? "s" : "", absent, (int)world->size, timeout_ms / 1000.0, world->launcher);
 }
 
 /* Until all are here; a rank that came and went again is an error at once. */

@@ -9,6 +9,7 @@
  *     all-reduce, step c:   meet c | copy out c - 1 | reduce own slice of c | copy in c + 1
  *
  * The reduced slice replaces the rank's own contribution in place: nobody else reads it. */
+#include "comm/reduce.h"
 #include "comm/world.h"
 
 #include <stdint.h>
@@ -87,20 +88,24 @@ static accel_status_t allreduce_small(accel_comm_t *comm, const accel__call_t *c
     return ACCEL_OK;
 }
 
-static accel_status_t allreduce(accel_comm_t *comm, const accel__call_t *call)
+static void copy_in(accel_comm_t *comm, const accel__call_t *call, uint64_t chunk, size_t done,
+                    size_t elements)
 {
-    size_t width = accel_dtype_size(call->dtype), per_chunk = comm->segment->chunk_size / width;
-    size_t chunks = (call->count + per_chunk - 1) / per_chunk;
-    uint64_t first = comm->chunk;
-    int32_t rank = comm->world.rank;
+    size_t width = accel_dtype_size(call->dtype);
 
-    if (call->count * width <= ACCEL__MEET_MAX)
-        return allreduce_small(comm, call);
-    comm->chunk += chunks;
-    memcpy(stage(comm, rank, first), call->send, min_size(per_chunk, call->count) * width);
+    memcpy(stage(comm, comm->world.rank, chunk), at(call->send, done * width), elements * width);
+}
+
+/* From the first meeting on, to which every rank came with its first chunk in place. */
+static accel_status_t allreduce_staged(accel_comm_t *comm, const accel__call_t *call,
+                                       uint64_t first, size_t per_chunk)
+{
+    size_t width = accel_dtype_size(call->dtype);
+    size_t chunks = (call->count + per_chunk - 1) / per_chunk;
+
     for (size_t c = 0; c <= chunks; c++) {
         size_t done = c * per_chunk;
-        accel_status_t status = meet(comm, call, c == 0);
+        accel_status_t status = c == 0 ? ACCEL_OK : accel__arrive(comm, call);
 
         if (status != ACCEL_OK)
             return status;
@@ -111,10 +116,95 @@ static accel_status_t allreduce(accel_comm_t *comm, const accel__call_t *call)
         if (c < chunks)
             reduce_own_slice(comm, call, first + c, min_size(per_chunk, call->count - done));
         if (c + 1 < chunks)
-            memcpy(stage(comm, rank, first + c + 1), at(call->send, (done + per_chunk) * width),
-                   min_size(per_chunk, call->count - done - per_chunk) * width);
+            copy_in(comm, call, first + c + 1, done + per_chunk,
+                    min_size(per_chunk, call->count - done - per_chunk));
     }
     return ACCEL_OK;
+}
+
+/* The block of accel_comm_alloc() that holds the whole buffer, if the call is in place. */
+static const accel__block_t *block_of(const accel_comm_t *comm, const accel__call_t *call)
+{
+    size_t bytes = call->count * accel_dtype_size(call->dtype);
+
+    for (const accel__block_t *block = comm->blocks; block; block = block->next) {
+        uintptr_t own = (uintptr_t)block->shared.base + (size_t)comm->world.rank * block->size;
+        uintptr_t buffer = (uintptr_t)call->recv;
+
+        if (call->send == call->recv && buffer >= own && bytes <= block->size &&
+            buffer - own <= block->size - bytes)
+            return block;
+    }
+    return NULL;
+}
+
+/* Where a rank's buffer lies, as it tells the others: nowhere special is {0, 0}. */
+typedef struct place {
+    uint64_t serial, offset;
+} place_t;
+
+static place_t place_of(const accel_comm_t *comm, const accel__call_t *call,
+                        const accel__block_t *block)
+{
+    if (!block)
+        return (place_t){0};
+    return (place_t){block->serial,
+                     (uint64_t)((uintptr_t)call->recv - (uintptr_t)block->shared.base -
+                                (size_t)comm->world.rank * block->size)};
+}
+
+static bool all_places_are(const accel_comm_t *comm, place_t place)
+{
+    for (int32_t r = 0; r < comm->world.size; r++)
+        if (memcmp(accel__payload(comm, r), &place, sizeof(place)) != 0)
+            return false;
+    return true;
+}
+
+/* Every rank reduces its slice of all ranks' buffers, and writes it into all of them. */
+static accel_status_t allreduce_in_place(accel_comm_t *comm, const accel__call_t *call,
+                                         const accel__block_t *block, size_t offset)
+{
+    void *buffers[ACCEL__MAX_LOCAL_RANKS];
+    const void *sources[ACCEL__MAX_LOCAL_RANKS];
+    accel__reduction_t reduction = {buffers, sources, comm->world.size, comm->world.size,
+                                    call->reduction};
+    size_t begin, count;
+
+    for (int32_t r = 0; r < comm->world.size; r++) {
+        buffers[r] = (char *)block->shared.base + (size_t)r * block->size + offset;
+        sources[r] = buffers[r];
+    }
+    slice_of(comm->world.rank, comm->world.size, call->count, &begin, &count);
+    accel__reduce(&reduction, begin, count, call->dtype);
+    return accel__arrive(comm, call);
+}
+
+/* Before the first meeting a rank does not know where the others' buffers lie. If they turn
+ * out to differ, those that hoped to do without staging catch up, and all meet again. */
+static accel_status_t allreduce(accel_comm_t *comm, const accel__call_t *call)
+{
+    size_t width = accel_dtype_size(call->dtype), per_chunk = comm->segment->chunk_size / width;
+    const accel__block_t *block = block_of(comm, call);
+    place_t place = place_of(comm, call, block);
+    uint64_t first = comm->chunk;
+    accel_status_t status;
+
+    if (call->count * width <= ACCEL__MEET_MAX)
+        return allreduce_small(comm, call);
+    comm->chunk += (call->count + per_chunk - 1) / per_chunk;
+    memcpy(accel__payload(comm, comm->world.rank), &place, sizeof(place));
+    if (!block)
+        copy_in(comm, call, first, 0, min_size(per_chunk, call->count));
+    status = accel__announce(comm, call);
+    if (status == ACCEL_OK && block && all_places_are(comm, place))
+        return allreduce_in_place(comm, call, block, place.offset);
+    if (status == ACCEL_OK && !all_places_are(comm, (place_t){0})) {
+        if (block)
+            copy_in(comm, call, first, 0, min_size(per_chunk, call->count));
+        status = accel__arrive(comm, call);
+    }
+    return status == ACCEL_OK ? allreduce_staged(comm, call, first, per_chunk) : status;
 }
 
 /* A chunk holds a piece of every rank's part, one after the other. */
@@ -207,8 +297,8 @@ static accel_status_t exchange(accel_comm_t *comm, const accel__call_t *call)
 /* Alone, every collective is at most a copy; a MEAN or SUM of one is itself. */
 static accel_status_t alone(const accel__call_t *call)
 {
-    size_t bytes = call->kind == ACCEL__MEET ? call->size
-                                             : call->count * accel_dtype_size(call->dtype);
+    size_t bytes =
+        call->kind == ACCEL__MEET ? call->size : call->count * accel_dtype_size(call->dtype);
 
     if (call->kind != ACCEL__BROADCAST && call->kind != ACCEL__BARRIER && bytes &&
         call->recv != call->send)

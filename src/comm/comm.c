@@ -2,8 +2,6 @@
 /* The public calls: they check what they are given and hand a call to accel__run. */
 #include "comm/world.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,6 +142,9 @@ void accel_comm_destroy(accel_comm_t *comm)
     if (!comm)
         return;
     accel__stop_worker(comm);
+    while (comm->blocks)
+        accel_comm_free(comm, (char *)comm->blocks->shared.base +
+                                  (size_t)comm->world.rank * comm->blocks->size);
     if (comm->segment) {
         atomic_store(&comm->segment->slots[comm->world.rank].left, 1);
         if (comm->world.size == 1)
@@ -246,28 +247,46 @@ static accel_status_t post(accel_comm_t *comm, accel__call_t call, accel_request
 static accel__call_t allreduce_call(const void *send, void *recv, size_t count, accel_dtype_t dtype,
                                     accel_reduction_t reduction)
 {
-    return (accel__call_t){.kind = ACCEL__ALLREDUCE, .operation = "allreduce", .send = send,
-                           .recv = recv, .count = count, .dtype = dtype, .reduction = reduction};
+    return (accel__call_t){.kind = ACCEL__ALLREDUCE,
+                           .operation = "allreduce",
+                           .send = send,
+                           .recv = recv,
+                           .count = count,
+                           .dtype = dtype,
+                           .reduction = reduction};
 }
 
 static accel__call_t reduce_scatter_call(const void *send, void *recv, size_t count,
                                          accel_dtype_t dtype, accel_reduction_t reduction)
 {
-    return (accel__call_t){.kind = ACCEL__REDUCE_SCATTER, .operation = "reduce_scatter",
-                           .send = send, .recv = recv, .count = count, .dtype = dtype,
+    return (accel__call_t){.kind = ACCEL__REDUCE_SCATTER,
+                           .operation = "reduce_scatter",
+                           .send = send,
+                           .recv = recv,
+                           .count = count,
+                           .dtype = dtype,
                            .reduction = reduction};
 }
 
 static accel__call_t allgather_call(const void *send, void *recv, size_t count, accel_dtype_t dtype)
 {
-    return (accel__call_t){.kind = ACCEL__ALLGATHER, .operation = "allgather", .send = send,
-                           .recv = recv, .count = count, .dtype = dtype};
+    return (accel__call_t){.kind = ACCEL__ALLGATHER,
+                           .operation = "allgather",
+                           .send = send,
+                           .recv = recv,
+                           .count = count,
+                           .dtype = dtype};
 }
 
 static accel__call_t broadcast_call(void *buffer, size_t count, accel_dtype_t dtype, int32_t root)
 {
-    return (accel__call_t){.kind = ACCEL__BROADCAST, .operation = "broadcast", .send = buffer,
-                           .recv = buffer, .count = count, .dtype = dtype, .root = root};
+    return (accel__call_t){.kind = ACCEL__BROADCAST,
+                           .operation = "broadcast",
+                           .send = buffer,
+                           .recv = buffer,
+                           .count = count,
+                           .dtype = dtype,
+                           .root = root};
 }
 
 static accel__call_t barrier_call(void)
@@ -281,9 +300,9 @@ accel_status_t accel_comm_allreduce(accel_comm_t *comm, const void *send, void *
     return run(comm, allreduce_call(send, recv, count, dtype, reduction));
 }
 
-accel_status_t accel_comm_iallreduce(accel_comm_t *comm, const void *send, void *recv,
-                                     size_t count, accel_dtype_t dtype,
-                                     accel_reduction_t reduction, accel_request_t **request)
+accel_status_t accel_comm_iallreduce(accel_comm_t *comm, const void *send, void *recv, size_t count,
+                                     accel_dtype_t dtype, accel_reduction_t reduction,
+                                     accel_request_t **request)
 {
     return post(comm, allreduce_call(send, recv, count, dtype, reduction), request);
 }
@@ -308,8 +327,8 @@ accel_status_t accel_comm_allgather(accel_comm_t *comm, const void *send, void *
     return run(comm, allgather_call(send, recv, count, dtype));
 }
 
-accel_status_t accel_comm_iallgather(accel_comm_t *comm, const void *send, void *recv,
-                                     size_t count, accel_dtype_t dtype, accel_request_t **request)
+accel_status_t accel_comm_iallgather(accel_comm_t *comm, const void *send, void *recv, size_t count,
+                                     accel_dtype_t dtype, accel_request_t **request)
 {
     return post(comm, allgather_call(send, recv, count, dtype), request);
 }
@@ -341,8 +360,13 @@ accel_status_t accel_comm_ibarrier(accel_comm_t *comm, accel_request_t **request
 accel_status_t accel__comm_meet(accel_comm_t *comm, const char *operation, uint64_t signature,
                                 const void *mine, size_t size, void *all)
 {
-    accel__call_t call = {.kind = ACCEL__MEET, .operation = operation, .send = mine, .recv = all,
-                          .size = size, .signature = signature, .dtype = ACCEL_U8};
+    accel__call_t call = {.kind = ACCEL__MEET,
+                          .operation = operation,
+                          .send = mine,
+                          .recv = all,
+                          .size = size,
+                          .signature = signature,
+                          .dtype = ACCEL_U8};
 
     if (size > ACCEL__MEET_MAX)
         return accel__fail(ACCEL_ERR_INTERNAL, "%s: a payload of %zu bytes", operation, size);
@@ -375,75 +399,4 @@ accel_status_t accel__comm_agree(accel_comm_t *comm, const char *operation, acce
     if (status != ACCEL_OK)
         return status;
     return accel__fail(mine != ACCEL_OK ? mine : ACCEL_ERR_REMOTE, "%s", whole);
-}
-
-bool accel__comm_is_local(const accel_comm_t *comm)
-{
-    return comm->world.local_size == comm->world.size;
-}
-
-static accel_status_t map_block(accel_comm_t *comm, size_t size, uint64_t offset, int flags,
-                                accel__shared_t *shared)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags,
-                        flags & MAP_ANONYMOUS ? -1 : comm->meeting.memory, (off_t)offset);
-
-    if (memory == MAP_FAILED)
-        return accel__fail_errno(ACCEL_ERR_NO_MEMORY, "cannot map %zu bytes of memory", size);
-    *shared = (accel__shared_t){.base = memory, .size = size, .offset = offset};
-    return ACCEL_OK;
-}
-
-/* Rank 0 finds the place: a file offset for processes, an address for threads. */
-static accel_status_t reserve(accel_comm_t *comm, size_t size, uint64_t *place)
-{
-    int error;
-
-    if (comm->threads) {
-        *place = (uint64_t)(uintptr_t)accel__threads_alloc(comm->threads, size);
-        return *place ? ACCEL_OK : accel__fail_memory("shared memory", size);
-    }
-    *place = comm->segment->shared_end;
-    error = posix_fallocate(comm->meeting.memory, (off_t)*place, (off_t)size);
-    if (error) {
-        errno = error;
-        return accel__fail_errno(ACCEL_ERR_NO_MEMORY, "%zu bytes of shared memory", size);
-    }
-    comm->segment->shared_end = *place + size;
-    return ACCEL_OK;
-}
-
-accel_status_t accel__comm_share(accel_comm_t *comm, size_t size, accel__shared_t *shared)
-{
-    uint64_t place = 0, places[ACCEL__MAX_LOCAL_RANKS];
-    accel_status_t status = ACCEL_OK;
-
-    *shared = (accel__shared_t){0};
-    size = (size + 4095) & ~(size_t)4095;
-    if (comm->world.size == 1)
-        return map_block(comm, size, 0, MAP_PRIVATE | MAP_ANONYMOUS, shared);
-    if (comm->world.rank == 0)
-        status = reserve(comm, size, &place);
-    status = accel__comm_agree(comm, "sharing memory", status);
-    if (status != ACCEL_OK)
-        return status;
-    status = accel__comm_meet(comm, "sharing memory", size, &place, sizeof(place), places);
-    if (status != ACCEL_OK)
-        return status;
-    if (comm->threads)
-        *shared = (accel__shared_t){.base = (void *)(uintptr_t)places[0], .size = size};
-    else
-        status = map_block(comm, size, places[0], MAP_SHARED, shared);
-    status = accel__comm_agree(comm, "sharing memory", status);
-    if (status != ACCEL_OK)
-        accel__comm_unshare(comm, shared);
-    return status;
-}
-
-void accel__comm_unshare(accel_comm_t *comm, accel__shared_t *shared)
-{
-    /* A block shared by threads goes with their meeting place. */
-    if (shared->base && (!comm->threads || comm->world.size == 1))
-        munmap(shared->base, shared->size);
-    *shared = (accel__shared_t){0};
 }

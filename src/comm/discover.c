@@ -65,8 +65,8 @@ static accel_status_t read_ranks(const launcher_t *launcher, accel__world_t *wor
     world->local_rank = world->rank;
     status = read_or(launcher, launcher->local_size, 1, world->size, &world->local_size);
     if (status == ACCEL_OK)
-        status = read_or(launcher, launcher->local_rank, 0, world->local_size - 1,
-                         &world->local_rank);
+        status =
+            read_or(launcher, launcher->local_rank, 0, world->local_size - 1, &world->local_rank);
     return status;
 }
 

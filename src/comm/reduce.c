@@ -1,97 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "comm/comm.h"
+#include "comm/reduce.h"
 
-#include <string.h>
+/* Elements of the small types combined at a time: the sums stay in the first-level cache. */
+#define BLOCK 256
 
-/* Elements combined at a time: the accumulator stays in the first-level cache. */
-#define BLOCK 1024
-
-/* Combining `n` elements of `source` into `sum`, one function per type: MEAN sums here. The
- * comparisons keep a NaN that has come in, and let one in: as torch's amax and amin do. */
-#define DEFINE_COMBINE(suffix, type)                                                        \
-    static void combine_##suffix(type *restrict sum, const type *restrict source, size_t n, \
-                                 accel_reduction_t reduction)                               \
-    {                                                                                       \
-        if (reduction == ACCEL_MAX) {                                                       \
-            for (size_t i = 0; i < n; i++)                                                  \
-                sum[i] = source[i] > sum[i] || source[i] != source[i] ? source[i] : sum[i]; \
-        } else if (reduction == ACCEL_MIN) {                                                \
-            for (size_t i = 0; i < n; i++)                                                  \
-                sum[i] = source[i] < sum[i] || source[i] != source[i] ? source[i] : sum[i]; \
-        } else {                                                                            \
-            for (size_t i = 0; i < n; i++)                                                  \
-                sum[i] += source[i];                                                        \
-        }                                                                                   \
-    }
-
-DEFINE_COMBINE(f32, float)
-DEFINE_COMBINE(f64, double)
-DEFINE_COMBINE(u64, uint64_t)
-DEFINE_COMBINE(i64, int64_t)
-
-typedef struct reduction_plan {
-    const void *const *sources;
-    int32_t num_sources;
-    accel_dtype_t dtype;
-    accel_reduction_t reduction;
-} reduction_plan_t;
-
-static void reduce_f32(float *dst, const reduction_plan_t *plan, size_t offset, size_t n)
+static float load_half(const void *source, size_t i, accel_dtype_t dtype)
 {
-    float sum[BLOCK];
+    uint16_t half = ((const uint16_t *)source)[i];
 
-    memcpy(sum, (const float *)plan->sources[0] + offset, n * sizeof(*sum));
-    for (int32_t s = 1; s < plan->num_sources; s++)
-        combine_f32(sum, (const float *)plan->sources[s] + offset, n, plan->reduction);
-    if (plan->reduction == ACCEL_MEAN)
-        for (size_t i = 0; i < n; i++)
-            sum[i] /= (float)plan->num_sources;
-    memcpy(dst + offset, sum, n * sizeof(*sum));
-}
-
-static void reduce_f64(double *dst, const reduction_plan_t *plan, size_t offset, size_t n)
-{
-    double sum[BLOCK];
-
-    memcpy(sum, (const double *)plan->sources[0] + offset, n * sizeof(*sum));
-    for (int32_t s = 1; s < plan->num_sources; s++)
-        combine_f64(sum, (const double *)plan->sources[s] + offset, n, plan->reduction);
-    if (plan->reduction == ACCEL_MEAN)
-        for (size_t i = 0; i < n; i++)
-            sum[i] /= (double)plan->num_sources;
-    memcpy(dst + offset, sum, n * sizeof(*sum));
-}
-
-static float half_to_f32(uint16_t half, accel_dtype_t dtype)
-{
     return dtype == ACCEL_BF16 ? accel__bf16_to_f32(half) : accel__f16_to_f32(half);
 }
 
 /* Both small float types: through fp32, rounded once. */
-static void reduce_half(uint16_t *dst, const reduction_plan_t *plan, size_t offset, size_t n)
+static void reduce_half_block(const accel__reduction_t *reduction, size_t begin, size_t count,
+                              accel_dtype_t dtype)
 {
-    float sum[BLOCK], term[BLOCK];
+    float sum[BLOCK] = {0}, term[BLOCK];
+    void *const dst[] = {sum};
+    const void *const sources[] = {sum, term};
+    bool mean = reduction->how == ACCEL_MEAN;
+    accel__reduction_t step = {dst, sources, 1, 2, mean ? ACCEL_SUM : reduction->how};
 
-    for (int32_t s = 0; s < plan->num_sources; s++) {
-        const uint16_t *source = (const uint16_t *)plan->sources[s] + offset;
-
-        for (size_t i = 0; i < n; i++)
-            term[i] = half_to_f32(source[i], plan->dtype);
-        if (s == 0)
-            memcpy(sum, term, n * sizeof(*sum));
-        else
-            combine_f32(sum, term, n, plan->reduction);
+    for (size_t i = 0; i < count; i++)
+        sum[i] = load_half(reduction->sources[0], begin + i, dtype);
+    for (int32_t s = 1; s < reduction->num_sources; s++) {
+        for (size_t i = 0; i < count; i++)
+            term[i] = load_half(reduction->sources[s], begin + i, dtype);
+        accel__reduce_f32(accel__isa_best())(&step, 0, count);
     }
-    for (size_t i = 0; i < n; i++) {
-        float value = plan->reduction == ACCEL_MEAN ? sum[i] / (float)plan->num_sources : sum[i];
+    for (size_t i = 0; i < count; i++) {
+        float value = mean ? sum[i] / (float)reduction->num_sources : sum[i];
+        uint16_t half = dtype == ACCEL_BF16 ? accel__f32_to_bf16(value) : accel__f32_to_f16(value);
 
-        dst[offset + i] =
-            plan->dtype == ACCEL_BF16 ? accel__f32_to_bf16(value) : accel__f32_to_f16(value);
+        for (int32_t d = 0; d < reduction->num_dsts; d++)
+            ((uint16_t *)reduction->dsts[d])[begin + i] = half;
     }
 }
 
-/* One element of an integer type as 64 bits. A sum is formed unsigned, where wrapping
- * around is defined; it is cut to the type at the end. */
 static int64_t load_integer(const void *source, size_t i, accel_dtype_t dtype)
 {
     switch (dtype) {
@@ -119,52 +64,61 @@ static void store_integer(void *dst, size_t i, int64_t value, accel_dtype_t dtyp
     }
 }
 
-static void reduce_integer(void *dst, const reduction_plan_t *plan, size_t offset, size_t n)
+/* Sums are formed unsigned, where wrapping around is defined. */
+static int64_t combine_integers(int64_t a, int64_t b, accel_reduction_t how)
 {
-    bool sums = plan->reduction == ACCEL_SUM || plan->reduction == ACCEL_MEAN;
-    int64_t sum[BLOCK], term[BLOCK];
+    if (how == ACCEL_MAX)
+        return a > b ? a : b;
+    if (how == ACCEL_MIN)
+        return a < b ? a : b;
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
 
-    for (int32_t s = 0; s < plan->num_sources; s++) {
-        for (size_t i = 0; i < n; i++)
-            term[i] = load_integer(plan->sources[s], offset + i, plan->dtype);
-        if (s == 0)
-            memcpy(sum, term, n * sizeof(*sum));
-        else if (sums)
-            combine_u64((uint64_t *)sum, (const uint64_t *)term, n, ACCEL_SUM);
-        else
-            combine_i64(sum, term, n, plan->reduction);
+static void reduce_integers(const accel__reduction_t *reduction, size_t begin, size_t count,
+                            accel_dtype_t dtype)
+{
+    for (size_t i = begin; i < begin + count; i++) {
+        int64_t sum = load_integer(reduction->sources[0], i, dtype);
+
+        for (int32_t s = 1; s < reduction->num_sources; s++)
+            sum = combine_integers(sum, load_integer(reduction->sources[s], i, dtype),
+                                   reduction->how);
+        if (reduction->how == ACCEL_MEAN)
+            sum /= reduction->num_sources;
+        for (int32_t d = 0; d < reduction->num_dsts; d++)
+            store_integer(reduction->dsts[d], i, sum, dtype);
     }
-    for (size_t i = 0; i < n; i++) {
-        if (plan->reduction == ACCEL_MEAN)
-            sum[i] /= plan->num_sources;
-        store_integer(dst, offset + i, sum[i], plan->dtype);
+}
+
+void accel__reduce(const accel__reduction_t *reduction, size_t begin, size_t count,
+                   accel_dtype_t dtype)
+{
+    switch (dtype) {
+    case ACCEL_F32:
+        accel__reduce_f32(accel__isa_best())(reduction, begin, count);
+        break;
+    case ACCEL_F64:
+        accel__reduce_f64(accel__isa_best())(reduction, begin, count);
+        break;
+    case ACCEL_F16:
+    case ACCEL_BF16:
+        for (size_t done = 0; done < count; done += BLOCK)
+            reduce_half_block(reduction, begin + done, count - done < BLOCK ? count - done : BLOCK,
+                              dtype);
+        break;
+    case ACCEL_I32:
+    case ACCEL_I64:
+    case ACCEL_U8:
+        reduce_integers(reduction, begin, count, dtype);
+        break;
     }
 }
 
 void accel__reduce_block(void *dst, const void *const *sources, int32_t num_sources, size_t count,
                          accel_dtype_t dtype, accel_reduction_t reduction)
 {
-    reduction_plan_t plan = {sources, num_sources, dtype, reduction};
+    void *const dsts[] = {dst};
+    accel__reduction_t one = {dsts, sources, 1, num_sources, reduction};
 
-    for (size_t offset = 0; offset < count; offset += BLOCK) {
-        size_t n = count - offset < BLOCK ? count - offset : BLOCK;
-
-        switch (dtype) {
-        case ACCEL_F32:
-            reduce_f32(dst, &plan, offset, n);
-            break;
-        case ACCEL_F64:
-            reduce_f64(dst, &plan, offset, n);
-            break;
-        case ACCEL_F16:
-        case ACCEL_BF16:
-            reduce_half(dst, &plan, offset, n);
-            break;
-        case ACCEL_I32:
-        case ACCEL_I64:
-        case ACCEL_U8:
-            reduce_integer(dst, &plan, offset, n);
-            break;
-        }
-    }
+    accel__reduce(&one, 0, count, dtype);
 }

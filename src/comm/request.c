@@ -90,8 +90,7 @@ static void enqueue(accel_comm_t *comm, accel_request_t *request)
     pthread_mutex_unlock(&comm->lock);
 }
 
-accel_status_t accel__post(accel_comm_t *comm, const accel__call_t *call,
-                           accel_request_t **request)
+accel_status_t accel__post(accel_comm_t *comm, const accel__call_t *call, accel_request_t **request)
 {
     accel_status_t status;
 

@@ -105,8 +105,9 @@ static accel_status_t broken_by_other(accel_comm_t *comm, const accel__call_t *c
     for (int tries = 0; atomic_load(&segment->broken) == 1 && tries < 1000; tries++)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     if (atomic_load(&segment->broken) != 2)
-        return break_here(comm, ACCEL_ERR_REMOTE, "the communicator broke, and the rank that "
-                                                  "knew why died while saying so");
+        return break_here(comm, ACCEL_ERR_REMOTE,
+                          "the communicator broke, and the rank that "
+                          "knew why died while saying so");
     snprintf(text, sizeof(text), "%s: %s", call->operation, segment->cause_text);
     return break_here(comm, segment->cause, text);
 }
@@ -141,8 +142,7 @@ static bool is_dead(const accel_comm_t *comm, int32_t rank)
 {
     if (comm->threads || rank == comm->world.rank)
         return false;
-    return is_gone(comm->meeting.pidfds[rank], false) ||
-           is_gone(comm->meeting.sockets[rank], true);
+    return is_gone(comm->meeting.pidfds[rank], false) || is_gone(comm->meeting.sockets[rank], true);
 }
 
 /* What the text about a lost rank ends with. */

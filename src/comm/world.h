@@ -47,7 +47,7 @@ typedef struct accel__record {
  * a rank can be at most one meeting ahead of another that still reads. */
 typedef struct accel__slot {
     _Alignas(ACCEL__LINE) _Atomic uint32_t arrived; /* meetings this rank has come to */
-    _Atomic uint32_t left;                           /* the rank left in good order */
+    _Atomic uint32_t left;                          /* the rank left in good order */
     uint64_t signature[2];
     unsigned char payload[2][ACCEL__MEET_MAX];
     _Alignas(ACCEL__LINE) accel__record_t record[2];
@@ -59,8 +59,8 @@ typedef struct accel__slot {
 typedef struct accel__segment {
     uint32_t magic;
     int32_t size;
-    size_t chunk_size; /* of one staging buffer */
-    size_t total_size; /* of the segment, staging included */
+    size_t chunk_size;                               /* of one staging buffer */
+    size_t total_size;                               /* of the segment, staging included */
     _Alignas(ACCEL__LINE) _Atomic uint32_t doorbell; /* sleepers wait on it */
     _Atomic uint32_t sleepers;
     /* 0: whole; 1: somebody is writing the cause; 2: broken, and the cause is readable */
@@ -83,10 +83,10 @@ void *accel__segment_stage(const accel__segment_t *segment, int32_t rank, uint64
 
 /* What a rank holds after the meeting; descriptors are -1 where there are none. */
 typedef struct accel__meeting {
-    int memory;                             /* the memfd that holds the segment */
+    int memory; /* the memfd that holds the segment */
     size_t segment_size;
-    int pidfds[ACCEL__MAX_LOCAL_RANKS];     /* of every other rank, if the kernel has them */
-    int sockets[ACCEL__MAX_LOCAL_RANKS];    /* rank 0: to each other rank; others: [0] */
+    int pidfds[ACCEL__MAX_LOCAL_RANKS];  /* of every other rank, if the kernel has them */
+    int sockets[ACCEL__MAX_LOCAL_RANKS]; /* rank 0: to each other rank; others: [0] */
 } accel__meeting_t;
 
 accel_status_t accel__bootstrap(const accel__world_t *world, uint32_t timeout_ms,
@@ -138,19 +138,29 @@ struct accel_request {
     char error[ACCEL__ERROR_SIZE];
 };
 
+/* Memory of accel_comm_alloc(): every rank's part, one after the other. */
+typedef struct accel__block {
+    struct accel__block *next;
+    accel__shared_t shared;
+    size_t size;     /* of a part */
+    uint64_t serial; /* 1 for the first; equal on all ranks */
+} accel__block_t;
+
 struct accel_comm {
     accel__world_t world;
     accel__segment_t *segment;
     accel__meeting_t meeting;
     accel_thread_ranks_t *threads; /* NULL: ranks are processes */
     uint64_t timeout_ns;
-    uint32_t spins;     /* looks at a peer before sleeping */
-    uint64_t sequence;  /* operations so far */
-    uint32_t arrived;   /* meetings so far; wraps around */
-    uint64_t chunk;     /* staging buffers used so far */
-    bool announcing;    /* at the first meeting of a call */
+    uint32_t spins;    /* looks at a peer before sleeping */
+    uint64_t sequence; /* operations so far */
+    uint32_t arrived;  /* meetings so far; wraps around */
+    uint64_t chunk;    /* staging buffers used so far */
+    bool announcing;   /* at the first meeting of a call */
     accel_status_t broken;
     char broken_text[ACCEL__ERROR_SIZE];
+    accel__block_t *blocks;
+    uint64_t num_blocks; /* ever allocated */
 
     /* Posted calls: request.c */
     pthread_mutex_t lock;

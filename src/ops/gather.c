@@ -86,11 +86,11 @@ accel_status_t accel__ops_gather_rows(accel_comm_t *comm, const char *operation,
                                       int64_t *rows, accel_tensor_t **gathered)
 {
     row_view_t view = {.row_size = 0};
-    accel__call_t call = {.operation = operation,
-                          .tensor = &view.tensor,
-                          .free_dims = 1,
-                          .setting_name = "rows to keep",
-                          .setting = keep_rows < 0 ? -1 : keep_rows};
+    accel__ops_call_t call = {.operation = operation,
+                              .tensor = &view.tensor,
+                              .free_dims = 1,
+                              .setting_name = "rows to keep",
+                              .setting = keep_rows < 0 ? -1 : keep_rows};
     accel__note_t *notes;
     accel_status_t status;
 

@@ -8,7 +8,7 @@ _Static_assert(sizeof(accel__note_t) <= ACCEL__MEET_MAX &&
                    ACCEL_MAX_NDIM * sizeof(int64_t) <= ACCEL__MEET_MAX,
                "notes and shapes fit a meeting");
 
-static accel__note_t make_note(const accel__call_t *call)
+static accel__note_t make_note(const accel__ops_call_t *call)
 {
     accel__note_t note = {.status = call->status, .extent = call->extent, .setting = call->setting};
     const accel_tensor_t *tensor = call->tensor;
@@ -38,7 +38,7 @@ static void describe(char *text, size_t size, const accel__note_t *note, const i
 }
 
 /* The ranks know that rank 0 and rank `other` differ; now they tell each other how. */
-static accel_status_t fail_shapes(accel_comm_t *comm, const accel__call_t *call,
+static accel_status_t fail_shapes(accel_comm_t *comm, const accel__ops_call_t *call,
                                   const accel__note_t *notes, int32_t other)
 {
     int64_t mine[ACCEL_MAX_NDIM] = {0};
@@ -62,7 +62,7 @@ static accel_status_t fail_shapes(accel_comm_t *comm, const accel__call_t *call,
     return status;
 }
 
-static accel_status_t compare(accel_comm_t *comm, const accel__call_t *call,
+static accel_status_t compare(accel_comm_t *comm, const accel__ops_call_t *call,
                               const accel__note_t *notes)
 {
     int32_t size = accel_comm_size(comm);
@@ -82,7 +82,8 @@ static accel_status_t compare(accel_comm_t *comm, const accel__call_t *call,
     return ACCEL_OK;
 }
 
-accel_status_t accel__ops_meet(accel_comm_t *comm, const accel__call_t *call, accel__note_t **notes)
+accel_status_t accel__ops_meet(accel_comm_t *comm, const accel__ops_call_t *call,
+                               accel__note_t **notes)
 {
     accel__note_t mine = make_note(call);
     accel__note_t *all = calloc((size_t)accel_comm_size(comm), sizeof(*all));

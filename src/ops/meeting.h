@@ -14,7 +14,7 @@ typedef struct accel__call {
     const char *setting_name;     /* for messages; NULL: there is none */
     int64_t setting;              /* must be the same on every rank */
     accel_status_t status;        /* how this rank's arguments were, with its text */
-} accel__call_t;
+} accel__ops_call_t;
 
 /* A rank's part of the meeting. */
 typedef struct accel__note {
@@ -24,7 +24,7 @@ typedef struct accel__note {
 } accel__note_t;
 
 /* Meet: *notes holds every rank's note, to free(). On an error it is NULL. */
-accel_status_t accel__ops_meet(accel_comm_t *comm, const accel__call_t *call,
+accel_status_t accel__ops_meet(accel_comm_t *comm, const accel__ops_call_t *call,
                                accel__note_t **notes);
 
 /* After the meeting the others are on their way into the collective: this rank's lack of

@@ -6,31 +6,53 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The block that holds the bytes behind their offsets. */
-static accel_status_t pack(const accel_tensor_t *gathered, const int64_t *sizes, int32_t count,
-                           accel__objects_t **objects)
+/* One block: this, the offsets, the bytes. */
+struct accel_objects {
+    int32_t count;
+    unsigned char *data;
+    size_t offsets[]; /* count + 1: object i is data[offsets[i]] up to offsets[i + 1] */
+};
+
+int32_t accel_objects_count(const accel_objects_t *objects)
+{
+    return objects ? objects->count : 0;
+}
+
+const void *accel_objects_get(const accel_objects_t *objects, int32_t index, size_t *size)
+{
+    bool known = objects && index >= 0 && index < objects->count;
+
+    if (size)
+        *size = known ? objects->offsets[index + 1] - objects->offsets[index] : 0;
+    return known ? objects->data + objects->offsets[index] : NULL;
+}
+
+void accel_objects_destroy(accel_objects_t *objects)
+{
+    free(objects);
+}
+
+static accel_status_t make_objects(int32_t count, const int64_t *sizes, accel_objects_t **objects)
 {
     size_t head = sizeof(**objects) + ((size_t)count + 1) * sizeof((*objects)->offsets[0]);
-    size_t total = (size_t)gathered->shape[0];
-    accel__objects_t *made = malloc(head + total);
-    unsigned char *data;
+    size_t total = 0;
 
-    if (!made)
-        return accel__fail_memory("the ranks' objects", head + total);
-    data = (unsigned char *)made + head;
-    memcpy(data, gathered->data, total);
-    made->data = data;
-    made->count = count;
-    made->offsets[0] = 0;
-    for (int32_t r = 0; r < count; r++)
-        made->offsets[r + 1] = made->offsets[r] + (size_t)sizes[r];
-    *objects = made;
+    for (int32_t i = 0; i < count; i++)
+        total += (size_t)sizes[i];
+    *objects = malloc(head + total);
+    if (!*objects)
+        return accel__fail_memory("objects", head + total);
+    (*objects)->count = count;
+    (*objects)->data = (unsigned char *)*objects + head;
+    (*objects)->offsets[0] = 0;
+    for (int32_t i = 0; i < count; i++)
+        (*objects)->offsets[i + 1] = (*objects)->offsets[i] + (size_t)sizes[i];
     return ACCEL_OK;
 }
 
-/* Nothing is exchanged after this, so a lack of memory here is this rank's alone. */
+/* Nothing is exchanged after the gather, so a lack of memory then is this rank's alone. */
 accel_status_t accel__ops_gather_object(accel_comm_t *comm, const void *bytes, size_t size,
-                                        accel__objects_t **objects)
+                                        accel_objects_t **objects)
 {
     int32_t count = accel_comm_size(comm);
     int64_t length = (int64_t)size;
@@ -44,7 +66,9 @@ accel_status_t accel__ops_gather_object(accel_comm_t *comm, const void *bytes, s
     accel_tensor_view(&view, bytes, ACCEL_U8, 1, &length);
     status = accel__ops_gather_rows(comm, "accel_gather_object", &view, -1, sizes, &gathered);
     if (status == ACCEL_OK) {
-        status = pack(gathered, sizes, count, objects);
+        status = make_objects(count, sizes, objects);
+        if (status == ACCEL_OK)
+            memcpy((*objects)->data, gathered->data, (*objects)->offsets[count]);
         accel_tensor_destroy(gathered);
     }
     free(sizes);
@@ -67,40 +91,36 @@ static accel_status_t check_broadcast(accel_comm_t *comm, const void *bytes, siz
 }
 
 accel_status_t accel__ops_broadcast_object(accel_comm_t *comm, const void *bytes, size_t size,
-                                           int32_t from_process, void **received,
-                                           size_t *received_size)
+                                           int32_t from_process, accel_objects_t **object)
 {
     accel_tensor_t nothing;
-    accel__call_t call = {.operation = "accel_broadcast_object",
-                          .tensor = accel_tensor_view(&nothing, NULL, ACCEL_U8, 0, NULL),
-                          .extent = (int64_t)size,
-                          .setting_name = "from_process",
-                          .setting = from_process};
+    accel__ops_call_t call = {.operation = "accel_broadcast_object",
+                              .tensor = accel_tensor_view(&nothing, NULL, ACCEL_U8, 0, NULL),
+                              .extent = (int64_t)size,
+                              .setting_name = "from_process",
+                              .setting = from_process};
     accel__note_t *notes;
+    accel_objects_t *made;
+    int64_t total;
     accel_status_t status;
-    size_t total;
-    void *copy;
 
-    *received = NULL;
-    *received_size = 0;
+    *object = NULL;
     call.status = check_broadcast(comm, bytes, size, from_process);
     status = accel__ops_meet(comm, &call, &notes);
     if (status != ACCEL_OK)
         return status;
-    total = (size_t)notes[from_process].extent;
+    total = notes[from_process].extent;
     free(notes);
-    copy = malloc(total ? total : 1);
-    if (!copy)
-        return accel__ops_give_up(comm, accel__fail_memory("an object", total));
+    status = make_objects(1, &total, &made);
+    if (status != ACCEL_OK)
+        return accel__ops_give_up(comm, status);
     if (total > 0 && accel_comm_rank(comm) == from_process)
-        memcpy(copy, bytes, total);
+        memcpy(made->data, bytes, (size_t)total);
     if (total > 0)
-        status = accel_comm_broadcast(comm, copy, total, ACCEL_U8, from_process);
-    if (status != ACCEL_OK) {
-        free(copy);
-        return status;
-    }
-    *received = copy;
-    *received_size = total;
-    return ACCEL_OK;
+        status = accel_comm_broadcast(comm, made->data, (size_t)total, ACCEL_U8, from_process);
+    if (status == ACCEL_OK)
+        *object = made;
+    else
+        accel_objects_destroy(made);
+    return status;
 }

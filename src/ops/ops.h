@@ -9,6 +9,8 @@
 #ifndef ACCEL_OPS_OPS_H
 #define ACCEL_OPS_OPS_H
 
+#include <accel/objects.h>
+
 #include "comm/comm.h"
 
 /* keep_rows >= 0: of the result only the first keep_rows rows (all, if it has fewer); the
@@ -23,20 +25,9 @@ accel_status_t accel__ops_pad_across_processes(accel_comm_t *comm, const accel_t
                                                int32_t dim, double pad_index, bool pad_first,
                                                accel_tensor_t **padded);
 
-/* Every rank's bytes, one after the other; one block, to free(). */
-typedef struct accel__objects {
-    int32_t count;
-    const unsigned char *data;
-    size_t offsets[]; /* count + 1: rank r's bytes are data[offsets[r]] up to offsets[r + 1] */
-} accel__objects_t;
-
 accel_status_t accel__ops_gather_object(accel_comm_t *comm, const void *bytes, size_t size,
-                                        accel__objects_t **objects);
-
-/* `bytes` and `size` count on from_process alone. *received, to free(), is its copy on every
- * rank, and never NULL. */
+                                        accel_objects_t **objects);
 accel_status_t accel__ops_broadcast_object(accel_comm_t *comm, const void *bytes, size_t size,
-                                           int32_t from_process, void **received,
-                                           size_t *received_size);
+                                           int32_t from_process, accel_objects_t **object);
 
 #endif

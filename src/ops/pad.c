@@ -125,11 +125,11 @@ accel_status_t accel__ops_pad_across_processes(accel_comm_t *comm, const accel_t
                                                int32_t dim, double pad_index, bool pad_first,
                                                accel_tensor_t **padded)
 {
-    accel__call_t call = {.operation = "accel_pad_across_processes",
-                          .tensor = tensor,
-                          .free_dims = ACCEL_MAX_NDIM,
-                          .setting_name = "dim",
-                          .setting = dim};
+    accel__ops_call_t call = {.operation = "accel_pad_across_processes",
+                              .tensor = tensor,
+                              .free_dims = ACCEL_MAX_NDIM,
+                              .setting_name = "dim",
+                              .setting = dim};
     int64_t shape[ACCEL_MAX_NDIM];
     element_t element = {.size = 0};
     accel__note_t *notes;

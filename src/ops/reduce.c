@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* The meeting of an operation that wants the same tensor and setting everywhere. */
-static accel_status_t meet_alike(accel_comm_t *comm, const accel__call_t *call, size_t *count)
+static accel_status_t meet_alike(accel_comm_t *comm, const accel__ops_call_t *call, size_t *count)
 {
     accel__note_t *notes;
     accel_status_t status = accel__ops_meet(comm, call, &notes);
@@ -35,10 +35,10 @@ static accel_status_t check_reduction(accel_reduction_t reduction)
 accel_status_t accel__ops_reduce(accel_comm_t *comm, accel_tensor_t *tensor,
                                  accel_reduction_t reduction)
 {
-    accel__call_t call = {.operation = "accel_reduce",
-                          .tensor = tensor,
-                          .setting_name = "reduction",
-                          .setting = (int64_t)reduction};
+    accel__ops_call_t call = {.operation = "accel_reduce",
+                              .tensor = tensor,
+                              .setting_name = "reduction",
+                              .setting = (int64_t)reduction};
     accel_status_t status;
     size_t count;
 
@@ -55,10 +55,10 @@ accel_status_t accel__ops_reduce(accel_comm_t *comm, accel_tensor_t *tensor,
 accel_status_t accel__ops_broadcast(accel_comm_t *comm, accel_tensor_t *tensor,
                                     int32_t from_process)
 {
-    accel__call_t call = {.operation = "accel_broadcast",
-                          .tensor = tensor,
-                          .setting_name = "from_process",
-                          .setting = from_process};
+    accel__ops_call_t call = {.operation = "accel_broadcast",
+                              .tensor = tensor,
+                              .setting_name = "from_process",
+                              .setting = from_process};
     accel_status_t status;
     size_t count;
 

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/kernels.h"
-
 accel_status_t accel__arena_reserve(accel__arena_t *arena, accel_comm_t *comm)
 {
     size_t ranks = (size_t)accel_comm_size(comm);
@@ -67,7 +65,7 @@ void accel__arena_average(accel__arena_t *arena, size_t offset, size_t count, ac
 {
     for (int32_t r = 0; r < arena->num_ranks; r++)
         arena->sources[r] = arena->gradients[r] + offset;
-    accel__kernels(dtype)->average(average, arena->sources, arena->num_ranks, count);
+    accel__reduce_block(average, arena->sources, arena->num_ranks, count, dtype, ACCEL_MEAN);
 }
 
 /* Only its own rank writes a word, so a plain increment will do. */

@@ -22,19 +22,19 @@ static void who_am_i(int rank, int size)
     CHECK(accel_is_main_process(accelerator) == (rank == 0));
     CHECK(accel_is_last_process(accelerator) == (rank == size - 1));
     ACCEL_ON_MAIN_PROCESS(accelerator)
-        blocks += 1;
+    blocks += 1;
     ACCEL_ON_LAST_PROCESS(accelerator)
-        blocks += 10;
+    blocks += 10;
     ACCEL_ON_PROCESS(accelerator, 1)
-        blocks += 100;
-    ACCEL_ON_LOCAL_PROCESS(accelerator, 1) {
+    blocks += 100;
+    ACCEL_ON_LOCAL_PROCESS(accelerator, 1)
+    {
         blocks += 1000;
     }
     if (blocks >= 0)
         ACCEL_ON_LOCAL_MAIN_PROCESS(accelerator)
-            blocks += 10000;
-    else
-        test_fail(__FILE__, __LINE__, "an else must belong to the if");
+    blocks += 10000;
+    else test_fail(__FILE__, __LINE__, "an else must belong to the if");
     CHECK_INT((rank == 0 ? 10001 : 0) + (rank == size - 1 ? 10 : 0) + (rank == 1 ? 1100 : 0),
               blocks);
     CHECK_OK(accel_wait_for_everyone(accelerator));
@@ -56,7 +56,8 @@ static void main_goes_first(int rank, int size)
 
     (void)size;
     for (int round = 0; round < 20; round++) {
-        ACCEL_MAIN_PROCESS_FIRST(accelerator) {
+        ACCEL_MAIN_PROCESS_FIRST(accelerator)
+        {
             int fd = open(path, rank == 0 ? O_CREAT | O_EXCL | O_WRONLY : O_RDONLY, 0600);
 
             CHECK(fd >= 0);
@@ -64,7 +65,7 @@ static void main_goes_first(int rank, int size)
         }
         CHECK_OK(accel_wait_for_everyone(accelerator));
         ACCEL_ON_MAIN_PROCESS(accelerator)
-            CHECK(unlink(path) == 0);
+        CHECK(unlink(path) == 0);
         CHECK_OK(accel_wait_for_everyone(accelerator));
     }
     accel_destroy(accelerator);
@@ -161,8 +162,8 @@ static void models_differ(int rank, int size)
 
     (void)size;
     CHECK_OK(accel_model_create(NULL, &model));
-    CHECK_OK(accel_model_add(model, "fc.weight", ACCEL_F32, ACCEL_SHAPE(3, rank == 1 ? 4 : 2), &w,
-                             &g));
+    CHECK_OK(
+        accel_model_add(model, "fc.weight", ACCEL_F32, ACCEL_SHAPE(3, rank == 1 ? 4 : 2), &w, &g));
     CHECK_STATUS(ACCEL_ERR_MISMATCH, accel_prepare(accelerator, model, NULL, NULL, NULL));
     CHECK_ERROR("'fc.weight' float32 [3, 2] on rank 0");
     CHECK_ERROR("[3, 4] on rank 1");
@@ -186,8 +187,48 @@ static void options_differ(int rank, int size)
         CHECK_ERROR("accel_create: rank 1 failed:");
 }
 
+static void accumulation_differs(int rank, int size)
+{
+    accel_options_t options = accel_options_init();
+    accel_t *accelerator;
+
+    (void)size;
+    test_world(&options);
+    options.gradient_accumulation_steps = rank == 1 ? 4 : 2;
+    CHECK(accel_create(&options, &accelerator) < ACCEL_OK);
+    CHECK_ERROR("are 4, 0, 0, 1 on rank 1, but 2, 0, 0, 1 on rank 0");
+}
+
+/* The optimizer's model is another than the one that is prepared: nothing stays prepared. */
+static void all_or_none(int rank, int size)
+{
+    accel_t *accelerator = test_accelerator(accel_options_init());
+    float storage[4][4] = {{1, 2, 3, 4}, {0}}, *w[2] = {storage[0], storage[1]};
+    float *g[2] = {storage[2], storage[3]};
+    accel_model_t *models[2];
+    accel_optimizer_t *optimizer;
+
+    (void)rank, (void)size;
+    for (int m = 0; m < 2; m++) {
+        CHECK_OK(accel_model_create(NULL, &models[m]));
+        CHECK_OK(accel_model_add(models[m], "w", ACCEL_F32, ACCEL_SHAPE(4), &w[m], &g[m]));
+    }
+    CHECK_OK(accel_sgd_create(models[1], NULL, &optimizer));
+    CHECK(accel_prepare(accelerator, models[0], optimizer, NULL, NULL) < ACCEL_OK);
+    CHECK(w[0] == storage[0] && w[0][3] == 4);
+    CHECK_OK(accel_prepare(accelerator, models[1], optimizer, NULL, NULL));
+    CHECK(w[1] != storage[1]);
+    CHECK_OK(accel_wait_for_everyone(accelerator));
+    accel_optimizer_destroy(optimizer);
+    accel_model_destroy(models[0]);
+    accel_model_destroy(models[1]);
+    accel_destroy(accelerator);
+}
+
 static void agreement(void)
 {
+    TEST_RANKS(2, accumulation_differs);
+    TEST_RANKS(2, all_or_none);
     TEST_RANKS(3, one_passes_null);
     TEST_RANKS(3, loaders_differ);
     TEST_RANKS(2, models_differ);
@@ -206,7 +247,7 @@ static void expect_refusal(accel_options_t options, const char *text)
     CHECK_ERROR(text);
 }
 
-#define REFUSED(text, ...)                                                                        \
+#define REFUSED(text, ...) \
     expect_refusal((accel_options_t){.struct_size = sizeof(accel_options_t), __VA_ARGS__}, text)
 
 static void bad_options(void)

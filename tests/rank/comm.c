@@ -86,9 +86,9 @@ static double reference(int size, size_t i, accel_dtype_t dtype, accel_reduction
             result += value;
     }
     if (reduction == ACCEL_MEAN)
-        result = integer ? trunc(result / size)
-                         : dtype == ACCEL_F64 ? result / size
-                                              : (double)((float)result / (float)size);
+        result = integer              ? trunc(result / size)
+                 : dtype == ACCEL_F64 ? result / size
+                                      : (double)((float)result / (float)size);
     store(rounded, 0, result, dtype);
     return load(rounded, 0, dtype);
 }
@@ -157,7 +157,8 @@ static void other_collectives_of_all_ranks(int rank, int size)
         for (size_t i = 0; i < all; i++)
             CHECK_NEAR(value_of((int)(i / count), i % count), load(recv, i, dtype), 0);
         memcpy(recv + (size_t)rank * count * width, send, count * width);
-        CHECK_OK(accel_comm_allgather(comm, recv + (size_t)rank * count * width, recv, count, dtype));
+        CHECK_OK(
+            accel_comm_allgather(comm, recv + (size_t)rank * count * width, recv, count, dtype));
         for (size_t i = 0; i < all; i++)
             CHECK_NEAR(value_of((int)(i / count), i % count), load(recv, i, dtype), 0);
         CHECK_OK(accel_comm_broadcast(comm, send, count, dtype, root));
@@ -293,6 +294,51 @@ static void agreement(void)
     TEST_RANKS(3, agreement_of_all_ranks);
 }
 
+/* Buffers that all ranks reach, at equal places, at different ones, and only on one rank: the
+ * result is the same. */
+static void allocated_of_all_ranks(int rank, int size)
+{
+    enum { COUNT = 300000 };
+    accel_comm_t *comm = test_comm();
+    float *own = filled(rank, COUNT, ACCEL_F32);
+    void *first, *second;
+
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_comm_alloc(comm, 0, &first));
+    CHECK_OK(accel_comm_alloc(comm, COUNT * sizeof(float) + 1000, &first));
+    CHECK_OK(accel_comm_alloc(comm, COUNT * sizeof(float) + 1000, &second));
+    CHECK_INT(0, (uintptr_t)first % 4096);
+    for (int way = 0; way < 4; way++)
+        for (int reduction = ACCEL_SUM; reduction <= ACCEL_MIN; reduction++) {
+            float *buffer = first;
+
+            if (way == 1)
+                buffer += 8 * rank; /* each at another distance */
+            if (way == 2)
+                buffer = rank == 0 ? second : first;
+            if (way == 3 && rank == size - 1)
+                buffer = own;
+            for (size_t i = 0; i < COUNT; i++)
+                buffer[i] = (float)value_of(rank, i);
+            CHECK_OK(accel_comm_allreduce(comm, buffer, buffer, COUNT, ACCEL_F32,
+                                          (accel_reduction_t)reduction));
+            for (size_t i = 0; i < COUNT; i++)
+                CHECK_NEAR(reference(size, i, ACCEL_F32, (accel_reduction_t)reduction), buffer[i],
+                           0);
+            CHECK_OK(accel_comm_barrier(comm));
+        }
+    accel_comm_free(comm, first);
+    accel_comm_free(comm, NULL);
+    free(own);
+    accel_comm_destroy(comm); /* frees `second` */
+}
+
+static void allocated(void)
+{
+    TEST_RANKS(1, allocated_of_all_ranks);
+    TEST_RANKS(2, allocated_of_all_ranks);
+    TEST_RANKS(3, allocated_of_all_ranks);
+}
+
 /* ---- disagreement ---- */
 
 static void different_counts(int rank, int size)
@@ -334,8 +380,8 @@ static void different_dtypes(int rank, int size)
     double data[16] = {0};
 
     (void)size;
-    CHECK_STATUS(ACCEL_ERR_MISMATCH,
-                 accel_comm_allreduce(comm, data, data, 16, rank ? ACCEL_F64 : ACCEL_F32, ACCEL_SUM));
+    CHECK_STATUS(ACCEL_ERR_MISMATCH, accel_comm_allreduce(comm, data, data, 16,
+                                                          rank ? ACCEL_F64 : ACCEL_F32, ACCEL_SUM));
     CHECK_ERROR("float32");
     CHECK_ERROR("float64");
     accel_comm_destroy(comm);
@@ -579,5 +625,5 @@ static void bad_calls(void)
 }
 
 TEST_MAIN(TEST(allreduce), TEST(scatter_gather_broadcast), TEST(requests),
-          TEST(meetings_and_sharing), TEST(agreement), TEST(disagreement), TEST(death),
-          TEST(unable_to_meet), TEST(several_worlds), TEST(crowd), TEST(bad_calls))
+          TEST(meetings_and_sharing), TEST(allocated), TEST(agreement), TEST(disagreement),
+          TEST(death), TEST(unable_to_meet), TEST(several_worlds), TEST(crowd), TEST(bad_calls))

@@ -257,29 +257,33 @@ static void objects(int rank, int size)
 {
     accel_comm_t *comm = test_comm();
     const char text[] = "0123456789";
-    accel__objects_t *all;
-    void *received;
-    size_t received_size;
+    accel_objects_t *all;
+    size_t length;
 
     CHECK_OK(accel__ops_gather_object(comm, text, (size_t)rank, &all)); /* rank 0: nothing */
-    CHECK_INT(size, all->count);
+    CHECK_INT(size, accel_objects_count(all));
     for (int r = 0; r < size; r++) {
-        CHECK_INT(r, all->offsets[r + 1] - all->offsets[r]);
-        CHECK(memcmp(all->data + all->offsets[r], text, (size_t)r) == 0);
+        const void *bytes = accel_objects_get(all, r, &length);
+
+        CHECK_INT(r, length);
+        CHECK(memcmp(bytes, text, length) == 0);
     }
-    free(all);
+    CHECK(accel_objects_get(all, size, &length) == NULL && length == 0);
+    CHECK(accel_objects_get(all, -1, NULL) == NULL);
+    accel_objects_destroy(all);
     for (int from = 0; from < size; from++) {
         CHECK_OK(accel__ops_broadcast_object(comm, rank == from ? text + from : NULL,
                                              rank == from ? sizeof(text) - (size_t)from : 99, from,
-                                             &received, &received_size));
-        CHECK_INT(sizeof(text) - (size_t)from, received_size);
-        CHECK_STR(text + from, (char *)received);
-        free(received);
+                                             &all));
+        CHECK_STR(text + from, (const char *)accel_objects_get(all, 0, &length));
+        CHECK_INT(sizeof(text) - (size_t)from, length);
+        accel_objects_destroy(all);
     }
-    CHECK_OK(accel__ops_broadcast_object(comm, NULL, 0, 0, &received, &received_size));
-    CHECK_INT(0, received_size);
-    CHECK(received);
-    free(received);
+    CHECK_OK(accel__ops_broadcast_object(comm, NULL, 0, 0, &all));
+    CHECK(accel_objects_get(all, 0, &length) && length == 0);
+    accel_objects_destroy(all);
+    CHECK_INT(0, accel_objects_count(NULL));
+    accel_objects_destroy(NULL);
     accel_comm_destroy(comm);
 }
 

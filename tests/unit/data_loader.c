@@ -407,7 +407,7 @@ static void preparing_twice_or_in_an_epoch(void)
 
     /* The accelerator goes, in the middle of an epoch: one process again. */
     CHECK_OK(accel_loader_begin(loader, 0));
-    accel__link_release_all(&ring);
+    accel__link_release_after(&ring, &ring);
     CHECK(active.top == NULL);
     CHECK_INT(1, accel_loader_shard(loader).num_processes);
     CHECK_INT(3, accel_loader_length(loader));

@@ -129,32 +129,5 @@ static void instruction_sets_agree_to_the_bit(void)
     CHECK(sum > 1);
 }
 
-/* As the communicator averages, to the bit, also in place. */
-static void averages_are_the_communicators(void)
-{
-    static float sources[5][COUNT], expected[COUNT], found[COUNT];
-    static double wide[5][COUNT], wide_expected[COUNT], wide_found[COUNT];
-    const void *at[5], *wide_at[5];
-
-    for (int s = 0; s < 5; s++) {
-        at[s] = sources[s];
-        wide_at[s] = wide[s];
-        for (int i = 0; i < COUNT; i++)
-            sources[s][i] = (float)(wide[s][i] = sin(1.3 * i + s) * exp(0.02 * (i % 50)));
-    }
-    for (int32_t n = 1; n <= 5; n++)
-        for (accel__isa_t isa = ACCEL__ISA_PLAIN; isa <= accel__isa_best(); isa++) {
-            accel__reduce_block(expected, at, n, COUNT, ACCEL_F32, ACCEL_MEAN);
-            accel__kernels_f32(isa)->average(found, at, n, COUNT);
-            CHECK(memcmp(expected, found, sizeof(found)) == 0);
-            accel__reduce_block(wide_expected, wide_at, n, COUNT, ACCEL_F64, ACCEL_MEAN);
-            accel__kernels_f64(isa)->average(wide_found, wide_at, n, COUNT);
-            CHECK(memcmp(wide_expected, wide_found, sizeof(wide_found)) == 0);
-        }
-    accel__reduce_block(expected, at, 5, COUNT, ACCEL_F32, ACCEL_MEAN);
-    accel__kernels(ACCEL_F32)->average(sources[3], at, 5, COUNT);
-    CHECK(memcmp(expected, sources[3], sizeof(expected)) == 0);
-}
-
 TEST_MAIN(TEST(bad_options_are_named), TEST(one_step_by_hand),
-          TEST(instruction_sets_agree_to_the_bit), TEST(averages_are_the_communicators))
+          TEST(instruction_sets_agree_to_the_bit))
