@@ -157,7 +157,8 @@ static ssize_t receive_message(int socket_fd, void *data, size_t size, int *fds,
         received = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         if (received > count)
             received = count;
-        memcpy(fds, CMSG_DATA(c), received * sizeof(int));
+        if (received > 0)
+            memcpy(fds, CMSG_DATA(c), received * sizeof(int));
     }
     for (size_t i = received; i < count; i++)
         fds[i] = -1;
