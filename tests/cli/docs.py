@@ -126,17 +126,24 @@ def texts(root):
     return parts
 
 
+def joined(text, whole):
+    """Is this made of parts of the sources' texts, one after the other? A text may hold another."""
+    text = text.strip()
+    return not text or any(text.startswith(part) and joined(text[len(part):], whole) for part in whole)
+
+
 def trouble(root):
     """Every text that the troubleshooting page explains is one of the library's: what stands between
     the places for values, written as an ellipsis, occurs in the sources."""
     page = root / TROUBLE
     if not page.exists():
         return
-    known = texts(root)
+    parts = texts(root)
+    whole = {part.strip() for part in parts if len(re.sub(r"\W", "", part)) not in (1, 2, 3)}
     for number, line in quoted_texts(page.read_text()):
         for part in line.split("…"):
-            part = part.strip(" ")
-            if len(part) > 2 and not any(part in text for text in known):
+            part = part.strip()
+            if not any(part in text for text in parts) and not joined(part, whole):
                 yield f"{TROUBLE}:{number}: no source says \"{part}\""
 
 
