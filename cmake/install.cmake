@@ -29,6 +29,11 @@ install(DIRECTORY include/accel DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
 
 # The tool, with the library where it will lie beside it.
 accel_targets_under(${PROJECT_SOURCE_DIR}/tools EXECUTABLE tools)
+if(TARGET accel-report)
+  list(REMOVE_ITEM tools accel-report)
+  install(TARGETS accel-report RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/accel
+    COMPONENT runtime)
+endif()
 if(tools)
   file(RELATIVE_PATH bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
   set_target_properties(${tools} PROPERTIES INSTALL_RPATH "$ORIGIN/${bin_to_lib}")
