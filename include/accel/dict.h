@@ -156,6 +156,14 @@ inline accel_item_t item(const char *key, bool value) { return accel_item_bool(k
 inline accel_item_t item(const char *key, int value) { return accel_item_int(key, value); }
 inline accel_item_t item(const char *key, long value) { return accel_item_int(key, value); }
 inline accel_item_t item(const char *key, long long value) { return accel_item_int(key, value); }
+inline accel_item_t item(const char *key, unsigned char value)
+{
+    return accel_item_uint(key, value);
+}
+inline accel_item_t item(const char *key, unsigned short value)
+{
+    return accel_item_uint(key, value);
+}
 inline accel_item_t item(const char *key, unsigned value) { return accel_item_uint(key, value); }
 inline accel_item_t item(const char *key, unsigned long value)
 {
@@ -182,6 +190,18 @@ inline accel_item_t item(const char *key, decltype(nullptr))
 {
     return accel_item_null(key, nullptr);
 }
+inline accel_item_t item(const char *key, void *) { return accel_item_null(key, nullptr); }
+inline accel_item_t item(const char *key, char *value) { return accel_item_string(key, value); }
+inline accel_item_t item(const char *key, accel_item_t *value)
+{
+    return accel_item_dict(key, value);
+}
+inline accel_item_t item(const char *key, accel_list_t *value)
+{
+    return accel_item_list(key, value);
+}
+/* Any other pointer would become a bool. */
+template <typename Other> accel_item_t item(const char *key, Other *value) = delete;
 
 template <size_t Pairs> struct dict {
     accel_item_t items[Pairs + 1];
@@ -233,11 +253,21 @@ template <typename... Values> struct list_of : list<sizeof...(Values)> {
     list_of(const list_of &) = delete; /* `view` points into this very object */
     list_of &operator=(const list_of &) = delete;
 };
+
+/* Functions, because `list_of(x)` of another list x would be that list and not a list of it. */
+template <typename... Values> dict_of<Values...> make_dict(const Values &...values)
+{
+    return dict_of<Values...>(values...);
+}
+template <typename... Values> list_of<Values...> make_list(const Values &...values)
+{
+    return list_of<Values...>(values...);
+}
 } // namespace detail
 } // namespace accel
 
-#define ACCEL_DICT(...) (accel::detail::dict_of(__VA_ARGS__))
-#define ACCEL_LIST(...) (accel::detail::list_of(__VA_ARGS__))
+#define ACCEL_DICT(...) (accel::detail::make_dict(__VA_ARGS__))
+#define ACCEL_LIST(...) (accel::detail::make_list(__VA_ARGS__))
 #else
 #define ACCEL_DICT(...) \
     ((const accel_item_t[]){ACCEL__JOIN(ACCEL__D, ACCEL__COUNT(__VA_ARGS__))(__VA_ARGS__), \

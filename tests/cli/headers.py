@@ -93,6 +93,7 @@ int main(int argc, char **argv)
     int8_t small = -3;
     uint64_t large = UINT64_MAX;
     int evaluated = 0;
+    char buffer[8] = "b", *pointer = buffer;
 
     (void)argc, (void)argv;
 #ifdef FOUR_LINES
@@ -102,6 +103,8 @@ int main(int argc, char **argv)
                     "d", 1e-2, "s", "text", "none", none, "t", ACCEL_TRUE, "n", ++evaluated));
     show(ACCEL_DICT("a", ACCEL_DICT("b", ACCEL_DICT("c", ACCEL_DICT("d", 1)))));
     show(ACCEL_DICT("tags", ACCEL_LIST("a", 2, 3.5), "after", 1));
+    show(ACCEL_DICT("nested", ACCEL_LIST(ACCEL_LIST("a")), "buffer", buffer, "pointer", pointer,
+                    "void", (void *)buffer, "byte", (unsigned char)200));
     show(ACCEL_DICT("1", 1, "2", 2, "3", 3, "4", 4, "5", 5, "6", 6, "7", 7, "8", 8, "9", 9, "10", 10,
                     "11", 11, "12", 12, "13", 13, "14", 14, "15", 15, "16", 16, "17", 17, "18", 18,
                     "19", 19, "20", 20, "21", 21, "22", 22, "23", 23, "24", 24, "25", 25, "26", 26,
@@ -114,7 +117,7 @@ int main(int argc, char **argv)
 }
 """
 # What must not compile: an odd count, and a type that is not in the table.
-WRONG = ["ACCEL_DICT(\"a\", 1, \"b\")", "ACCEL_DICT(\"a\", x)"]
+WRONG = ["ACCEL_DICT(\"a\", 1, \"b\")", "ACCEL_DICT(\"a\", x)", "ACCEL_DICT(\"a\", &x)"]
 
 
 def compile_only(compiler, language, standard, path, *more):
@@ -149,6 +152,7 @@ def one_body(folder, compilers):
     first = prints[compilers[0][0]]
     assert "max:4=18446744073709551615" in first and "32:3=32" in first, first
     assert "tags:8=(:6=a :3=2 :5=0x1.cp+1 )" in first and "none:1 " in first, first
+    assert "nested:8=(:8=(:6=a ) ) buffer:6=b pointer:6=b void:1 byte:4=200" in first, first
     assert "\n1 wandb 4 2\n128 64 3" in first, first
     for compiler, text in prints.items():
         if text != first:
