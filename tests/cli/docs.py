@@ -19,6 +19,8 @@ SOURCES = ["src", "plugins", "tools"]
 TROUBLE = "docs/guide/troubleshooting.md"
 QUOTE = re.compile(r"(^<!-- from: (\S+)(?: \[(\w+)\])? -->\n```\w+\n)(.*?)(^```$)", re.DOTALL | re.MULTILINE)
 LITERALS = re.compile(r'"(?:\\.|[^"\\\n])*"(?:\s*"(?:\\.|[^"\\\n])*")*')
+NAME = re.compile(r"\b(?:accel|ACCEL)_(?!_)\w*")
+NO_NAMES = {"accel_x_options_init", "ACCEL_X_OPTIONS"}  # patterns of names
 FORMAT = re.compile(r"%[-+ #0]*[\d.*]*(?:hh|h|ll|l|z|j|t)?[a-zA-Z]|%%")
 
 
@@ -32,10 +34,14 @@ def pages(root):
     return [p for p in sorted(root.rglob("*.md")) if "build" not in p.relative_to(root).parts]
 
 
+def blank(match):
+    """The same place without its text, lines and columns kept."""
+    return re.sub(r"[^\n]", " ", match.group())
+
+
 def without_code(text):
-    text = re.sub(r"^```.*?^```", lambda m: "\n" * m.group().count("\n"), text,
-                  flags=re.DOTALL | re.MULTILINE)
-    return re.sub(r"`[^`\n]*`", lambda m: re.sub(r"[^\n]", " ", m.group()), text)
+    text = re.sub(r"^```.*?^```", blank, text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"`[^`\n]*`", blank, text)
 
 
 def anchors(text):
@@ -154,6 +160,22 @@ def quoted_texts(text):
             yield start + offset, line
 
 
+def names(root):
+    """What a page calls accel_x or ACCEL_X is there: in the headers, or said by a source file."""
+    known = set()
+    for path in files(root, ["include", "examples", *SOURCES], {".c", ".h", ".inc", ".py"}) + [
+            path for path in (root / "CMakeLists.txt", root / "tests/CMakeLists.txt") if path.exists()]:
+        known.update(NAME.findall(path.read_text()))
+    for page in pages(root):
+        text = page.read_text()
+        for match in NAME.finditer(re.sub(r"^```.*?^```", blank, text, flags=re.DOTALL | re.MULTILINE)):
+            name = match.group()
+            if name in known or name in NO_NAMES:
+                continue
+            if not (name.endswith("_") and any(other.startswith(name) for other in known)):
+                yield f"{page.relative_to(root)}:{text.count(chr(10), 0, match.start()) + 1}: there is no {name}"
+
+
 def share(root):
     """Lines that are C, of the lines of programs in the product."""
     counts = {True: 0, False: 0}
@@ -166,7 +188,7 @@ def share(root):
 
 
 def problems(root):
-    for gate in (links, orphans, quotes, trouble, share):
+    for gate in (links, orphans, quotes, names, trouble, share):
         yield from gate(root)
 
 
@@ -175,15 +197,16 @@ def self_test(root):
           "[e](https://example.org/x) `[f](gone)`\n```\n[g](gone)\n```\n"
           "<!-- from: examples/one.c [part] -->\n```c\nint a;\n```\n"
           "<!-- from: examples/one.c [other] -->\n```c\n```\n"
-          "<!-- from: examples/two.c -->\n```c\n```\n[t](docs/guide/troubleshooting.md)\n")
+          "<!-- from: examples/two.c -->\n```c\n```\n[t](docs/guide/troubleshooting.md)\n"
+          "`accel_one()` `accel_o_*` `accel_gone(x)`\n")
     write(root, "docs/a.md", "# Two\n[up](../README.md)\n")
     write(root, "docs/alone.md", "# Alone\n")
     write(root, TROUBLE, "```text\nrank … of … is gone: check WORLD\nrank … is lost\n```\n")
-    write(root, "examples/one.c", "int a;\n    /* [part] */\n    int b;\n    /* [/part] */\nint c;\n"
+    write(root, "examples/one.c", "int accel_one;\n    /* [part] */\n    int b;\n    /* [/part] */\nint c;\n"
           "/* [part] */\nint d;\n/* [/part] */\n")
     write(root, "src/a.py", "\n" * 4)
     write(root, "src/a.c", 'f("rank %d of %-5.*s is "\n  "gone: check WORLD"); /* "is lost" */\n')
-    broken = ["README.md:2: gone.md does not", "README.md:2: README.md has no heading #no",
+    broken = ["there is no accel_gone", "there is no accel_o_", "README.md:2: gone.md does not", "README.md:2: README.md has no heading #no",
               r"there is no examples/one.c, or no region \[other\]", "there is no examples/two.c",
               'troubleshooting.md:3: no source says "is lost"']
     expect(problems(root), *broken, "alone.md:1: no page", "README.md:7: differs from",
