@@ -34,7 +34,7 @@ def test_help():
 
 
 def test_help_of_commands():
-    for command in ("launch", "env"):
+    for command in ("launch", "report", "env"):
         code, out, err = accel("help", command)
         equal((0, ""), (code, err))
         contains(f"Usage: accel {command}", out)

@@ -595,7 +595,7 @@ class Chart {
   describe() {
     const lines = this.lines();
     const final = (line) => { for (let i = line.y.length; i--;) if (isFinite(line.y[i])) return line.y[i]; return NaN; };
-    this.last.textContent = lines.length === 1 ? formatNumber(final(lines[0]), 5) : '';
+    this.last.textContent = lines.length === 1 && isFinite(final(lines[0])) ? formatNumber(final(lines[0]), 5) : '';
     this.canvas.setAttribute('aria-label', `${this.name}: ` + lines.slice(0, 8).map((line) =>
       `${line.run.label} ends at ${formatNumber(final(line), 5)}`).join('; ') +
       '. Arrow keys read values, plus and minus zoom, Escape resets.');
@@ -619,7 +619,7 @@ const observer = new IntersectionObserver((entries) => {
 function namesOf(kind) {
   const names = new Set();
   for (const run of runs) for (const name of run[kind].keys()) names.add(name);
-  return [...names];
+  return [...names].sort(new Intl.Collator('en', { numeric: true }).compare);
 }
 
 /* train/loss lies in train; nest.a in nest, if it is not alone there. */
@@ -655,7 +655,7 @@ function chartGroup(title, names, kind, open) {
 }
 
 function buildCharts() {
-  const section = $('charts'), names = namesOf('history'), system = namesOf('system').sort();
+  const section = $('charts'), names = namesOf('history'), system = namesOf('system');
   if (!names.length) section.append(make('p', { class: 'card empty', text: 'No metrics were logged.' }));
   groupsOf(names).forEach(([title, group], i) =>
     section.append(chartGroup(title || 'Metrics', group, 'history', i < 12)));
