@@ -7,9 +7,10 @@
     <!-- fragment: file -->        declarations and functions: compiled as they are
     none                           a whole program: compiled and run
 
-Blocks of C and C++ must be one of these, and Python that calls the library. In console blocks the
-commands of `accel` and their options exist. The examples that pages take from run, alone and on two
-processes, with the same output."""
+Blocks of C and C++ must be one of these, and Python that calls the library. In console blocks and in
+the manual the commands of `accel` and their options exist. The guide's examples run, alone and on two
+processes; the other files that pages take from are run by a test of their own."""
+import json
 import os
 import re
 import subprocess
@@ -24,6 +25,7 @@ BLOCK = re.compile(r"(?:^<!-- ((?:from|fragment)\b[^\n]*?) -->\n)?^```(\w+)\n(.*
                    re.DOTALL | re.MULTILINE)
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused"]
 COMPILERS = {"c": ["cc", "-std=c17"], "cpp": ["c++", "-std=c++17"]}
+READERS = {"json": json.loads, "python": lambda text: compile(text, "snippet", "exec")}
 FRAGMENT = SOURCE / "tests/programs/fragment.h"
 TOOL = BUILD / "bin/accel"
 SAME_ON_ALL = ["guide_quickstart", "guide_training"]
@@ -53,7 +55,8 @@ def source_of(place, marker, language, text):
     head = f'#include "{FRAGMENT}"\n'
     if marker == "fragment: file":
         return head + text
-    return f"{head}accel_status_t fragment(void);\naccel_status_t fragment(void)\n{{\n{text}\nreturn ACCEL_OK;\n}}\n"
+    return (f"{head}accel_status_t fragment(void);\naccel_status_t fragment(void)\n{{\n"
+            f"{text}\nreturn ACCEL_OK;\n}}\n")
 
 
 def compile_block(folder, language, source, program):
@@ -100,11 +103,19 @@ def programs(root, run=True):
                     yield f"{place}: {problem}"
         elif language == "python" and "libaccel" in text:
             yield f"{place}: Python that calls the library must be taken from a file that runs"
+        elif language in READERS:
+            try:
+                READERS[language](text)
+            except (SyntaxError, ValueError) as error:
+                yield f"{place}: {error}"
 
 
 def options_of(command):
     result = subprocess.run([TOOL, "help", command], text=True, capture_output=True, timeout=60)
-    return set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", result.stdout)) if result.returncode == 0 else None
+    if result.returncode != 0:
+        return None
+    listed = result.stdout.partition("\nOptions")[2].partition("\n\n")[0]
+    return set(re.findall(r"(?<![\w-])(?:--[a-zA-Z][\w-]*|-[a-zA-Z]\b)", listed))
 
 
 def commands(root):
@@ -136,8 +147,10 @@ def examples(root):
     names = {m.group(2) for page in pages(root) for m in QUOTE.finditer(page.read_text())}
     for name in sorted(names):
         stem, _, kind = name.rpartition("/")[2].partition(".")
-        if not name.startswith("examples/") or not stem.startswith("guide_"):
-            continue  # the others have tests of their own
+        if not stem.startswith("guide_"):
+            if not any(stem in path.read_text() for path in (root / "tests").rglob("*.py")):
+                yield f"{name}:1: no test runs this file, which pages take from"
+            continue
         if kind == "py":
             if not SANITIZE:  # a sanitizer must be loaded before Python's own code
                 command = [sys.executable, str(root / name)]
@@ -164,8 +177,26 @@ def outcomes(name, calls):
     return found
 
 
+def manual(root):
+    """The manual page has the options of `accel COMMAND --help`, and no others."""
+    page = root / "man/accel.1"
+    if not page.exists():
+        return
+    parts = re.split(r"^\.S[sh] ", page.read_text(), flags=re.MULTILINE)
+    sections = {part.partition("\n")[0]: part for part in parts}
+    listed = subprocess.run([TOOL, "--help"], text=True, capture_output=True, timeout=60).stdout
+    for command in re.findall(r"^  (\w+) {2,}", listed.partition("Commands:")[2], re.MULTILINE):
+        if command == "help":
+            continue
+        items = re.findall(r"^\.It (Fl .*)", sections.get(f"accel {command}", ""), re.MULTILINE)
+        said = {"--" + long if long else "-" + short
+                for long, short in re.findall(r"Fl (?:Fl ([\w-]+)|(\w))", "\n".join(items))}
+        for option in sorted((options_of(command) ^ said) - {"-h", "--help"}):
+            yield f"man/accel.1:1: accel {command} {option}: in one of manual and --help only"
+
+
 def problems(root):
-    for gate in (programs, commands, examples):
+    for gate in (programs, commands, manual, examples):
         yield from gate(root)
 
 
@@ -176,10 +207,13 @@ def self_test(root):
           "```c\n#include <accel/accel.h>\nint main(void)\n{\n    return accel_version()[0] == 0 ? 0 : 3;\n}\n```\n"
           "```console\n$ accel launch -n 2 --fast ./train --slow\n$ accel fly\n$ ./a ; accel env --json\n```\n"
           "<!-- from: examples/guide_gone.c [a] -->\n```c\n```\n"
-          "```python\nctypes.CDLL('libaccel.so')\n```\n")
+          "```python\nctypes.CDLL('libaccel.so')\n```\n```json\n{,}\n```\n"
+          "<!-- from: src/untold.c -->\n```c\n```\n")
+    write(root, "man/accel.1", ".Ss accel env\n.It Fl j , Fl Fl json\n.It Fl x\n")
     expect(problems(root), "README.md:2: neither a program", "README.md:6: .*accel_gone", "README.md:14: .*error",
            "README.md:17: exit 3", "has no option --fast", "no command `accel fly`", "guide_gone.c:1: is not built",
-           "Python that calls")
+           "Python that calls", "README.md:3.*Expecting property name", "no test runs this file",
+           "accel env -x: in one", "accel launch -", "accel report -")
 
 
 if __name__ == "__main__":
