@@ -19,7 +19,7 @@ help:
 	@echo 'make demo          train a real model on every core, tracked by W&B offline'
 	@echo 'make test          the whole suite: tests, a second compiler, the sanitizers'
 	@echo 'make install       install to PREFIX ($(PREFIX)), under DESTDIR if set'
-	@echo 'make bench         the benchmarks'
+	@echo 'make bench         our speed beside that of torch, MPI, wandb and others; build/bench.json'
 	@echo 'make asan tsan     unit and rank tests under one of the sanitizers'
 	@echo 'make clang         build everything with clang, warnings as errors'
 	@echo 'make oracle        the Python environment with the stock packages that judge the tests'
@@ -71,10 +71,12 @@ check-static:
 	@scripts/check-static
 
 bench:
-	@scripts/packages build
+	@scripts/packages build bench
+	@scripts/oracle
+	@bench/environment
 	cmake --preset release
 	cmake --build --preset release
-	@echo 'make bench: build/release is ready, but there is no benchmark in this version yet.'
+	@bench/run
 
 install: build
 	cmake --install build/release --prefix '$(PREFIX)'

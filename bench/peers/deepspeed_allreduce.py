@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The time of DeepSpeed's all-reduce in shared memory (its operator shm_comm, which serves
+inference on CPUs): deepspeed_allreduce.py COUNT INNER SAMPLES. The operator is compiled at the
+first start."""
+import os
+import sys
+import time
+
+import torch
+import torch.distributed as dist
+from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
+
+from _round import Turns
+
+count, inner, samples = map(int, sys.argv[1:4])
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+if dist.get_rank() == 0:
+    ShareMemCommBuilder().load()
+dist.barrier()
+shm = ShareMemCommBuilder().load()
+shm.initialize(dist.get_world_size(), dist.get_rank(), os.environ.get("MASTER_ADDR", "localhost"),
+               os.environ.get("MASTER_PORT", "29500"))
+tensor = torch.zeros(count)
+
+
+def reduce():
+    torch.ops.deepspeed.inference_all_reduce_(tensor)
+
+
+tensor.fill_(dist.get_rank() + 1)
+reduce()
+expected = dist.get_world_size() * (dist.get_world_size() + 1) // 2
+if not bool((tensor == expected).all()):
+    sys.exit(f"the sum is {tensor.min().item()} to {tensor.max().item()}, not {expected}")
+turns = Turns(dist.get_rank())
+for _ in turns:
+    tensor.zero_()
+    reduce()
+    for _ in range(samples):
+        dist.barrier()
+        start = time.monotonic()
+        for _ in range(inner):
+            reduce()
+        turns.sample((time.monotonic() - start) / inner)
+dist.destroy_process_group()

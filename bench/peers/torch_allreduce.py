@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The time of torch.distributed.all_reduce on Gloo: torch_allreduce.py COUNT INNER SAMPLES PARTS.
+PARTS > 1: the tensor in as many parts that are reduced at the same time."""
+import sys
+import time
+
+import torch
+import torch.distributed as dist
+
+from _round import Turns
+
+count, inner, samples, parts = map(int, sys.argv[1:5])
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+tensor = torch.zeros(count)
+chunks = tensor.chunk(parts)
+
+
+def reduce():
+    if parts == 1:
+        dist.all_reduce(tensor)
+        return
+    for work in [dist.all_reduce(chunk, async_op=True) for chunk in chunks]:
+        work.wait()
+
+
+turns = Turns(dist.get_rank())
+for _ in turns:
+    tensor.zero_()
+    reduce()
+    for _ in range(samples):
+        dist.barrier()
+        start = time.monotonic()
+        for _ in range(inner):
+            reduce()
+        turns.sample((time.monotonic() - start) / inner)
+dist.destroy_process_group()
