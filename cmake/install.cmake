@@ -41,6 +41,7 @@ if(tools)
 endif()
 file(GLOB man_pages CONFIGURE_DEPENDS man/*.1)
 install(FILES ${man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT runtime)
+install(FILES man/accel.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT development)
 
 # The library looks for plugins in accel/ beside itself.
 if(ACCEL_BUILD_PLUGINS)

@@ -32,7 +32,7 @@ SAME_ON_ALL = ["guide_quickstart", "guide_training"]
 
 
 def blocks(root):
-    """(place, marker, language, line, text) of every fenced block."""
+    """(place, marker, language, text) of every fenced block, and of the manual's."""
     for page in pages(root):
         if page.parent == root and page.name != "README.md":
             continue
@@ -40,6 +40,11 @@ def blocks(root):
         for match in BLOCK.finditer(text):
             line = text.count("\n", 0, match.start(3)) + 1
             yield f"{page.relative_to(root)}:{line}", match.group(1), match.group(2), match.group(3)
+    for page in sorted((root / "man").glob("*.3")):
+        text = page.read_text()
+        for match in re.finditer(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed$", text, re.DOTALL | re.MULTILINE):
+            line = text.count("\n", 0, match.start(1)) + 1
+            yield f"{page.relative_to(root)}:{line}", "fragment", "c", match.group(1)
 
 
 def is_program(language, text):
@@ -210,7 +215,8 @@ def self_test(root):
           "```python\nctypes.CDLL('libaccel.so')\n```\n```json\n{,}\n```\n"
           "<!-- from: src/untold.c -->\n```c\n```\n")
     write(root, "man/accel.1", ".Ss accel env\n.It Fl j , Fl Fl json\n.It Fl x\n")
-    expect(problems(root), "README.md:2: neither a program", "README.md:6: .*accel_gone", "README.md:14: .*error",
+    write(root, "man/accel.3", ".Bd -literal -offset indent\naccel_lost();\n.Ed\n")
+    expect(problems(root), "accel.3:2: .*accel_lost", "README.md:2: neither a program", "README.md:6: .*accel_gone", "README.md:14: .*error",
            "README.md:17: exit 3", "has no option --fast", "no command `accel fly`", "guide_gone.c:1: is not built",
            "Python that calls", "README.md:3.*Expecting property name", "no test runs this file",
            "accel env -x: in one", "accel launch -", "accel report -")
