@@ -129,6 +129,7 @@ accel_status_t accel_comm_create(const accel_comm_options_t *options, accel_comm
     pthread_mutex_init(&(*comm)->lock, NULL);
     pthread_cond_init(&(*comm)->changed, NULL);
     meeting_none(&(*comm)->meeting);
+    (*comm)->pid = getpid();
     status = create(&read, *comm);
     if (status != ACCEL_OK) {
         accel_comm_destroy(*comm);
@@ -137,16 +138,21 @@ accel_status_t accel_comm_create(const accel_comm_options_t *options, accel_comm
     return status;
 }
 
+/* In a child of a fork only the copy goes: the rank, and its thread, are the parent's. */
 void accel_comm_destroy(accel_comm_t *comm)
 {
+    bool is_rank = comm && comm->pid == getpid();
+
     if (!comm)
         return;
-    accel__stop_worker(comm);
+    if (is_rank)
+        accel__stop_worker(comm);
     while (comm->blocks)
         accel_comm_free(comm, (char *)comm->blocks->shared.base +
                                   (size_t)comm->world.rank * comm->blocks->size);
     if (comm->segment) {
-        atomic_store(&comm->segment->slots[comm->world.rank].left, 1);
+        if (is_rank)
+            atomic_store(&comm->segment->slots[comm->world.rank].left, 1);
         if (comm->world.size == 1)
             free(comm->segment);
         else if (!comm->threads)

@@ -151,6 +151,7 @@ struct accel_comm {
     accel__segment_t *segment;
     accel__meeting_t meeting;
     accel_thread_ranks_t *threads; /* NULL: ranks are processes */
+    pid_t pid;                     /* of the process that joined */
     uint64_t timeout_ns;
     uint32_t spins;    /* looks at a peer before sleeping */
     uint64_t sequence; /* operations so far */

@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -477,6 +478,35 @@ static void one_dies(int rank, int size)
     accel_comm_destroy(comm);
 }
 
+/* A child that a rank forked cleans up its copy: the rank itself goes on. */
+static void a_child_destroys(int rank, int size)
+{
+    accel_comm_t *comm = test_comm();
+    accel_request_t *request;
+    int32_t sum = 1;
+    int status = 1;
+    pid_t child;
+
+    (void)rank;
+    CHECK_OK(accel_comm_ibarrier(comm, &request)); /* so that there is a thread */
+    CHECK_OK(accel_request_wait(&request));
+    child = fork();
+    if (child == 0) {
+        accel_comm_destroy(comm);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK_OK(accel_comm_allreduce(comm, &sum, &sum, 1, ACCEL_I32, ACCEL_SUM));
+    CHECK_INT(size, sum);
+    accel_comm_destroy(comm);
+}
+
+static void forks(void)
+{
+    if (!test_ranks_are_threads())
+        TEST_RANKS(3, a_child_destroys);
+}
+
 static void death(void)
 {
     if (!test_ranks_are_threads())
@@ -626,4 +656,5 @@ static void bad_calls(void)
 
 TEST_MAIN(TEST(allreduce), TEST(scatter_gather_broadcast), TEST(requests),
           TEST(meetings_and_sharing), TEST(allocated), TEST(agreement), TEST(disagreement),
-          TEST(death), TEST(unable_to_meet), TEST(several_worlds), TEST(crowd), TEST(bad_calls))
+          TEST(forks), TEST(death), TEST(unable_to_meet), TEST(several_worlds), TEST(crowd),
+          TEST(bad_calls))
