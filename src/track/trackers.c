@@ -358,7 +358,8 @@ void accel__trackers_drain(accel__trackers_t *trackers)
 
 static accel_status_t check_row(const accel_item_t *values, int64_t step)
 {
-    if (step < 0 && step != ACCEL_NO_STEP)
+    /* After the last number of all a tracker could not count on. */
+    if ((step < 0 && step != ACCEL_NO_STEP) || step == INT64_MAX)
         return accel__fail(ACCEL_ERR_INVALID,
                            "accel_log: step is %lld; expected 0 or more, or ACCEL_NO_STEP",
                            (long long)step);
@@ -422,7 +423,7 @@ accel_status_t accel__trackers_log(accel__trackers_t *trackers, const accel_item
 accel_tracker_t *accel__trackers_get(accel__trackers_t *trackers, const char *name)
 {
     accel_tracker_t *tracker;
-    char suggestion[2 * ACCEL__TRACKER_NAME_MAX];
+    char suggestion[2 * ACCEL__TRACKER_NAME_MAX] = "";
 
     if (!name) {
         accel__fail(ACCEL_ERR_INVALID, "accel_get_tracker: name is NULL");
@@ -430,7 +431,8 @@ accel_tracker_t *accel__trackers_get(accel__trackers_t *trackers, const char *na
     }
     tracker = find(trackers, name);
     if (!tracker) {
-        accel__tracker_suggest(name, suggestion, sizeof(suggestion));
+        if (!accel__tracker_known(name)) /* else it is spelt right, and not asked for */
+            accel__tracker_suggest(name, suggestion, sizeof(suggestion));
         accel__fail(ACCEL_ERR_NOT_FOUND,
                     "accel_get_tracker: log_with names no tracker '%s'%s; %s%s", name, suggestion,
                     trackers->names ? "it names " : "it names none",

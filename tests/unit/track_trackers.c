@@ -207,7 +207,7 @@ static void log_with_is_parsed_whole(void)
     trackers = make("recorder,jsonl,recorder", NULL, 0);
     CHECK_OK(accel__trackers_init(trackers, "p", NULL, NULL));
     CHECK(!accel__trackers_get(trackers, "wandb"));
-    CHECK_ERROR("it names recorder, jsonl");
+    CHECK_ERROR("no tracker 'wandb'; it names recorder, jsonl");
     CHECK(!accel__trackers_get(trackers, "jsonl2"));
     CHECK_ERROR("did you mean 'jsonl'?");
     accel__trackers_destroy(trackers);
@@ -359,6 +359,7 @@ static void slots_come_in_order(void)
                  accel_tracker_log_images(tracker, "k",
                                           &(accel_image_t){"\0", ACCEL_U8, 1, 1, 1, NULL}, 1, 0));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel__trackers_log(trackers, NULL, -5));
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel__trackers_log(trackers, NULL, INT64_MAX));
     CHECK_OK(accel__trackers_finish(trackers, 0));
     CHECK_STR("create start config flush artifact:files:after=3 finish:0 destroy ", recorder.calls);
     CHECK_INT(4, recorder.rows);
