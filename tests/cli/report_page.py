@@ -3,6 +3,7 @@
 """The page of `accel report` in a browser: charts are drawn, in both colour schemes, nothing of a
 run becomes markup, and no script fails."""
 import html
+import json
 import os
 import pathlib
 import re
@@ -13,7 +14,7 @@ import zlib
 
 from _launch import check, contains, equal
 from _report import SKIPPED, browse, browser, report
-from report import HOSTILE, PLUGIN, make_run
+from report import HOSTILE, PLUGIN, ROWS, make_run
 
 
 def pixels(path):
@@ -57,6 +58,79 @@ def close(pixel, colour):
     return all(abs(a - b) < 24 for a, b in zip(pixel, colour))
 
 
+# What a reader does with mouse and keyboard, done by a script that the test adds to the page.
+PROBE = r"""
+const found = {}, wait = () => new Promise((done) => setTimeout(done, 50));
+const canvas = [...document.querySelectorAll('.chart')]
+  .find((card) => card.querySelector('h3').textContent === 'train/loss').querySelector('canvas');
+const box = canvas.getBoundingClientRect(), tip = document.getElementById('tip');
+const picture = () => canvas.toDataURL();
+const at = (type, part) => canvas.dispatchEvent(new PointerEvent(type, { bubbles: true, pointerId: 1,
+  clientX: box.left + box.width * part, clientY: box.top + 50, button: 0 }));
+const key = (name) => canvas.dispatchEvent(new KeyboardEvent('keydown', { key: name, bubbles: true }));
+const set = (id, value, type) => { const e = document.getElementById(id);
+  if (type === 'change') e.checked = value; else e.value = value;
+  e.dispatchEvent(new Event(type)); };
+canvas.setPointerCapture = () => {};
+(async () => {
+  const plain = picture();
+  at('pointermove', 0.999);
+  found.hover = tip.textContent;
+  key('ArrowLeft');
+  found.left = tip.textContent;
+  at('pointerleave', 0.5);
+  found.gone = tip.hidden;
+  at('pointerdown', 0.3); at('pointermove', 0.4); at('pointerup', 0.4); at('pointerleave', 0.4);
+  found.zoomed = picture() !== plain && !document.getElementById('reset').hidden;
+  key('Escape');
+  found.unzoomed = picture() === plain && document.getElementById('reset').hidden;
+  set('log', true, 'change');
+  found.log = picture() !== plain;
+  set('log', false, 'change');
+  set('smoothing', 0.9, 'input');
+  await wait();
+  found.smooth = picture() !== plain;
+  set('smoothing', 0, 'input');
+  await wait();
+  document.querySelector('#axis input[value=time]').click();
+  found.time = picture() !== plain;
+  document.querySelector('#axis input[value=step]').click();
+  set('filter', 'OSS', 'input');
+  found.charts = [...document.querySelectorAll('.chart')].filter((c) => c.offsetParent).length;
+  set('filter', '', 'input');
+  found.back = picture() === plain;
+  document.querySelectorAll('.legend input')[1].click();
+  found.columns = [...document.querySelectorAll('#config thead th')].filter((c) => c.offsetParent).length;
+  found.one = picture() !== plain;
+  document.documentElement.dataset.probe = JSON.stringify(found);
+})();
+"""
+
+
+def check_use(page, folder):
+    text = page.read_text()
+    nonce = re.search('script nonce="([0-9a-f]+)"', text).group(1)
+    probed = folder / "probed.html"
+    probed.write_text(text.replace("</body>", f'<script nonce="{nonce}">{PROBE}</script></body>'))
+    document = browse(f"file://{probed}", "--window-size=1000,900", "--dump-dom")
+    check("data-error" not in document[:2000], document[:2000])
+    found = json.loads(html.unescape(re.search('data-probe="(.*?)"', document).group(1)))
+    contains(f"step {2 * ROWS - 2}", found["hover"])
+    contains("0.0025", found["hover"], "1 / 400")
+    contains(f"step {2 * ROWS - 4}", found["left"])
+    expected = dict.fromkeys(("gone", "zoomed", "unzoomed", "log", "smooth", "time", "back", "one"), True)
+    equal({**expected, "charts": 1, "columns": 2},
+          {k: v for k, v in found.items() if k not in ("hover", "left")})
+
+
+def check_no_foreign_script(page, folder):
+    """Even markup that got in would not run: only the page's own nonce does."""
+    probed = folder / "foreign.html"
+    probed.write_text(page.read_text().replace(
+        "</body>", "<script>document.documentElement.dataset.foreign = 1</script></body>"))
+    check("data-foreign" not in browse(f"file://{probed}", "--dump-dom")[:2000], "a foreign script ran")
+
+
 def check_document(text, charts):
     attributes = re.search(r"<html([^>]*)>", text).group(1)
     check("data-error" not in attributes, attributes)
@@ -94,6 +168,8 @@ def main():
         log, lines = make_run(folder)
         equal(0, report("-o", page, log, lines)[0])
         check_document(browse(f"file://{page}", "--dump-dom"), 4)
+        check_use(page, folder)
+        check_no_foreign_script(page, folder)
         check_picture(page, folder, "light", (0xf6, 0xf7, 0xf9), [(0x2a, 0x78, 0xd6), (0xeb, 0x68, 0x34)])
         check_picture(page, folder, "dark", (0x17, 0x1b, 0x21), [(0x4e, 0x9b, 0xf0), (0xf0, 0x8a, 0x4b)])
     print("ok")

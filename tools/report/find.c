@@ -12,7 +12,8 @@
 #include "report.h"
 #include "tool.h"
 
-/* From a working directory down to a log: wandb/RUN/LOG, runs/jsonl/PROJECT/RUN, and one to spare. */
+/* From a working directory down to a log: wandb/RUN/LOG, runs/jsonl/PROJECT/RUN, and one to spare.
+ */
 enum { DEPTH = 5 };
 
 /* ---- files ---- */

@@ -76,8 +76,7 @@ static void next_block(framing_t *framing)
 {
     size_t in_block = BLOCK - framing->at % BLOCK;
 
-    framing->at =
-        in_block < framing->size - framing->at ? framing->at + in_block : framing->size;
+    framing->at = in_block < framing->size - framing->at ? framing->at + in_block : framing->size;
 }
 
 bool framing_next(framing_t *framing, const unsigned char **record, size_t *length)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records out of the bytes of a .wandb log, whatever they are.
  *
- * A header of 7 bytes; then blocks of 32768 bytes, counted from the file's start. A record is one or
- * more chunks, none of which crosses a block; a chunk is a CRC-32 (4 bytes, over kind and payload),
- * a length (2), a kind (1) and the payload; all little-endian. What is damaged costs the rest of
- * its block and the record it belongs to. */
+ * A header of 7 bytes; then blocks of 32768 bytes, counted from the file's start. A record is one
+ * or more chunks, none of which crosses a block; a chunk is a CRC-32 (4 bytes, over kind and
+ * payload), a length (2), a kind (1) and the payload; all little-endian. What is damaged costs the
+ * rest of its block and the record it belongs to. */
 #ifndef ACCEL_TOOLS_REPORT_FRAMING_H
 #define ACCEL_TOOLS_REPORT_FRAMING_H
 

@@ -84,7 +84,8 @@ static void take_row(run_t *run, json_t *row)
     if (isnan(seconds) && run->started > 0)
         seconds = number_of(row, "_timestamp") - run->started;
     table_add_row(&run->history, step, seconds);
-    json_object_foreach(row, key, value) {
+    json_object_foreach(row, key, value)
+    {
         if (*key != '_')
             run_add_logged(run, key, value);
     }
@@ -96,7 +97,8 @@ static void take_artifact(run_t *run, json_t *artifact)
     json_int_t size = 0;
     size_t i;
 
-    json_array_foreach(entries, i, entry) {
+    json_array_foreach(entries, i, entry)
+    {
         json_int_t own = json_integer_value(json_object_get(entry, "size"));
 
         size += own > 0 && own < INT64_MAX - size ? own : 0;

@@ -25,7 +25,8 @@ static void tell_warnings(const run_t *run, const char *path)
     json_t *warning;
     size_t i;
 
-    json_array_foreach(run->warnings, i, warning) {
+    json_array_foreach(run->warnings, i, warning)
+    {
         tool_say("report", "warning: %s: %s", path, json_string_value(warning));
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs into one HTML file. All that comes from a run goes into JSON in script elements, where no `<`
- * can end the element, and from there to the page as text. Only scripts with the page's nonce run,
- * and nothing may be loaded. */
+/* Runs into one HTML file. All that comes from a run goes into JSON in script elements, where no
+ * `<` can end the element, and from there to the page as text. Only scripts with the page's nonce
+ * run, and nothing may be loaded. */
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include "report.h"
 
 /* Embedded by the build. */
-extern const char page_html[], page_css[], page_js[];
+extern const char page_html[], page_css[], data_js[], chart_js[], page_js[];
 
 /* What of a console is shown: the end matters most. */
 enum { CONSOLE_HEAD = 64 << 10, CONSOLE_TAIL = 192 << 10 };
@@ -22,7 +22,11 @@ typedef struct part {
 static bool put_template(FILE *file, const char *from, const char *until)
 {
     static char nonce[33];
-    const part_t parts[] = {{"@nonce@", nonce}, {"@style@", page_css}, {"@script@", page_js}};
+    const part_t parts[] = {{"@nonce@", nonce},
+                            {"@style@", page_css},
+                            {"@data_script@", data_js},
+                            {"@chart_script@", chart_js},
+                            {"@page_script@", page_js}};
     unsigned char random[16];
 
     if (!*nonce) {

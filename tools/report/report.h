@@ -45,7 +45,8 @@ void table_add_value(table_t *table, const char *name, double value);
 /* Keep at most about `limit` values of each metric: of each stretch the lowest and the highest. */
 void table_thin_out(table_t *table, size_t limit);
 size_t table_points(const table_t *table);
-/* {"rows": [{"step": [...], "time": [...]}], "metrics": {NAME: {"rows": place, "values": [...]}}} */
+/* {"rows": [{"step": [...], "time": [...]}], "metrics": {NAME: {"rows": place, "values": [...]}}}
+ */
 json_t *table_json(const table_t *table);
 
 /* ---- runs ---- */

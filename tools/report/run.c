@@ -180,8 +180,8 @@ json_t *table_json(const table_t *table)
         if (!same)
             json_array_append_new(rows, rows_json(table, series));
         json_object_set_new(metrics, series->name,
-                            need_json(json_pack("{s:I,s:o}", "rows", (json_int_t)place[i],
-                                                "values", values_json(series))));
+                            need_json(json_pack("{s:I,s:o}", "rows", (json_int_t)place[i], "values",
+                                                values_json(series))));
     }
     free(place);
     return need_json(json_pack("{s:o,s:o}", "rows", rows, "metrics", metrics));
@@ -278,7 +278,8 @@ void run_add_logged(run_t *run, const char *name, const json_t *value)
         run_set_text(run->media, name, type);
         return;
     }
-    json_object_foreach((json_t *)value, key, item) {
+    json_object_foreach((json_t *)value, key, item)
+    {
         size_t size = strlen(name) + strlen(key) + 2;
         char *path = need(malloc(size));
 
