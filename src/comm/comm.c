@@ -159,8 +159,10 @@ void accel_comm_destroy(accel_comm_t *comm)
             munmap(comm->segment, comm->meeting.segment_size);
     }
     accel__meeting_close(&comm->meeting);
-    pthread_cond_destroy(&comm->changed);
-    pthread_mutex_destroy(&comm->lock);
+    if (is_rank) { /* in the child the thread seems to wait on it for ever */
+        pthread_cond_destroy(&comm->changed);
+        pthread_mutex_destroy(&comm->lock);
+    }
     free(comm);
 }
 
