@@ -250,8 +250,7 @@ static void own_rule(training_t *t)
         ACCEL_CHECK(accel_sync_gradients(accelerator, model)); /* now the average, on every rank */
 
         ACCEL_CHECK(accel_params_begin(model));
-        ACCEL_ON_MAIN_PROCESS(accelerator)
-        { /* the values are one copy for all ranks */
+        ACCEL_ON_MAIN_PROCESS(accelerator) { /* the values are one copy for all ranks */
             for (int k = 0; k < INPUTS; k++)
                 net->weight[k] -= lr * net->grad_weight[k];
             *net->bias -= lr * *net->grad_bias;

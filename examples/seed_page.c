@@ -21,8 +21,8 @@ int main(int argc, char **argv)
 
     /* Log to it. */
     for (int64_t global_step = 0; global_step < 3; global_step++)
-        ACCEL_CHECK(accel_log(accelerator, ACCEL_DICT("train_loss", 1.12, "valid_loss", 0.8),
-                              global_step));
+        ACCEL_CHECK(
+            accel_log(accelerator, ACCEL_DICT("train_loss", 1.12, "valid_loss", 0.8), global_step));
     /* [/logging] */
 
     /* The tracker itself, and through it W&B artifacts: on the right process by itself. */

@@ -22,19 +22,19 @@ static void who_am_i(int rank, int size)
     CHECK(accel_is_main_process(accelerator) == (rank == 0));
     CHECK(accel_is_last_process(accelerator) == (rank == size - 1));
     ACCEL_ON_MAIN_PROCESS(accelerator)
-    blocks += 1;
+        blocks += 1;
     ACCEL_ON_LAST_PROCESS(accelerator)
-    blocks += 10;
+        blocks += 10;
     ACCEL_ON_PROCESS(accelerator, 1)
-    blocks += 100;
-    ACCEL_ON_LOCAL_PROCESS(accelerator, 1)
-    {
+        blocks += 100;
+    ACCEL_ON_LOCAL_PROCESS(accelerator, 1) {
         blocks += 1000;
     }
     if (blocks >= 0)
         ACCEL_ON_LOCAL_MAIN_PROCESS(accelerator)
-    blocks += 10000;
-    else test_fail(__FILE__, __LINE__, "an else must belong to the if");
+            blocks += 10000;
+        else
+            test_fail(__FILE__, __LINE__, "an else must belong to the if");
     CHECK_INT((rank == 0 ? 10001 : 0) + (rank == size - 1 ? 10 : 0) + (rank == 1 ? 1100 : 0),
               blocks);
     CHECK_OK(accel_wait_for_everyone(accelerator));
@@ -56,8 +56,7 @@ static void main_goes_first(int rank, int size)
 
     (void)size;
     for (int round = 0; round < 20; round++) {
-        ACCEL_MAIN_PROCESS_FIRST(accelerator)
-        {
+        ACCEL_MAIN_PROCESS_FIRST(accelerator) {
             int fd = open(path, rank == 0 ? O_CREAT | O_EXCL | O_WRONLY : O_RDONLY, 0600);
 
             CHECK(fd >= 0);
@@ -65,7 +64,7 @@ static void main_goes_first(int rank, int size)
         }
         CHECK_OK(accel_wait_for_everyone(accelerator));
         ACCEL_ON_MAIN_PROCESS(accelerator)
-        CHECK(unlink(path) == 0);
+            CHECK(unlink(path) == 0);
         CHECK_OK(accel_wait_for_everyone(accelerator));
     }
     accel_destroy(accelerator);
