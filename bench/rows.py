@@ -98,8 +98,11 @@ class Bench:
 
     def versions(self, python, *packages):
         code = "import importlib.metadata as m, sys; print(*(p + ' ' + m.version(p) for p in sys.argv[1:]), sep=', ')"
-        run = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True)
-        return run.stdout.strip() or "version unknown"
+        try:
+            run = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True)
+        except OSError:
+            return ""
+        return run.stdout.strip()
 
     def torch_version(self):
         return self.versions(self.oracle / "bin" / "python", "torch")
@@ -154,10 +157,10 @@ def compare(comparison, name, ours, peer, unit, scale, **more):
 
 def mpi_version(command):
     if not shutil.which(command[0]):
-        return "version unknown"
+        return ""
     text = subprocess.run(command, capture_output=True, text=True).stdout
     words = [w for w in text.replace("(", " ").split() if w[:1].isdigit() and "." in w]
-    return words[0] if words else "version unknown"
+    return words[0] if words else ""
 
 
 def open_mpi(bench, *arguments):
