@@ -199,7 +199,7 @@ static void show_bar(progress_t *progress, const char *text)
     fflush(stdout);
 }
 
-static void show_progress(progress_t *progress, double loss)
+static void show_progress(progress_t *progress, int64_t epoch, double lr, double loss)
 {
     double speed = words_per_second(progress);
     double left = (seconds() - progress->began) *
@@ -212,9 +212,10 @@ static void show_progress(progress_t *progress, double loss)
              (int)left / 60, (int)left % 60);
     if (progress->bar)
         show_bar(progress, text);
-    else if (progress->step % progress->every == 0 || progress->step == progress->steps)
-        printf("step %lld of %lld  %s\n", (long long)progress->step, (long long)progress->steps,
-               text);
+    else if (progress->step == 1 || progress->step % progress->every == 0 ||
+             progress->step == progress->steps)
+        printf("step %lld of %lld  epoch %lld  lr %.5f  %s\n", (long long)progress->step,
+               (long long)progress->steps, (long long)epoch, lr, text);
 }
 
 static void show_epoch(const progress_t *progress, int64_t epoch, double loss)
@@ -244,9 +245,64 @@ static void invent(gpt_t *gpt, const word_list_t *train, const word_list_t *vali
         printf("\n");
 }
 
+/* Beside what counting letters gives. */
+static void show_result(const progress_t *progress, const word_list_t *train,
+                        const word_list_t *valid, double loss)
+{
+    printf("trained on %lld words in %.1f s: %.0f words/s\n", (long long)progress->words,
+           seconds() - progress->began, words_per_second(progress));
+    printf("validation loss %.4f nats per character; a trigram has %.4f, a 4-gram %.4f\n", loss,
+           text_ngram_loss(train, valid, 3), text_ngram_loss(train, valid, 4));
+}
+
 /* ---- learning ---- */
 
-#ifndef WORDS_WITHOUT_ACCEL
+typedef struct trainer {
+    options_t options;
+    word_list_t train, valid;
+    gpt_t *gpt;
+    progress_t progress;
+    int64_t warmup; /* steps */
+#ifdef WORDS_WITHOUT_ACCEL
+    plain_loader_t *loader, *valid_loader;
+    plain_adamw_t *optimizer;
+#else
+    accel_t *accelerator;
+    accel_model_t *model;
+    accel_dataset_t *train_set, *valid_set;
+    accel_loader_t *loader, *valid_loader;
+    accel_optimizer_t *optimizer;
+    accel_scheduler_t *scheduler;
+#endif
+} trainer_t;
+
+/* How many steps, of how many words. Ends the program if the list is too short. */
+static void plan(trainer_t *t, int64_t processes)
+{
+    options_t *options = &t->options;
+
+    options->batch = (options->batch + processes - 1) / processes * processes;
+    if (t->train.count < options->batch) {
+        fprintf(stderr, "words: --batch %lld: %s has only %lld words to train on\n",
+                (long long)options->batch, options->file, (long long)t->train.count);
+        exit(2);
+    }
+    if (options->steps == 0)
+        options->steps = options->epochs * (t->train.count / options->batch);
+    t->warmup = options->steps / 20 + 1;
+    t->progress = (progress_t){.speaks = true, .bar = options->bar, .steps = options->steps,
+                               .every = (options->steps + 11) / 12, .began = seconds()};
+}
+
+#ifdef WORDS_WITHOUT_ACCEL
+static void begin(trainer_t *t)
+{
+    plan(t, 1);
+    t->loader = plain_loader_create(&t->train, t->options.batch, true, t->options.model.seed);
+    t->valid_loader = plain_loader_create(&t->valid, t->options.batch, false, 0);
+    t->optimizer = plain_adamw_create(t->gpt, WEIGHT_DECAY);
+}
+#else
 static accel_status_t backward(void *context, double scale)
 {
     gpt_backward((gpt_t *)context, scale);
@@ -268,188 +324,158 @@ static accel_model_t *model_of(gpt_t *gpt)
     return model;
 }
 
-static accel_loader_t *loader_of(const word_list_t *list, int64_t batch_size, bool train,
-                                 uint64_t seed, accel_dataset_t **dataset)
+static accel_dataset_t *dataset_of(const word_list_t *list)
 {
     const accel_tensor_t *words = ACCEL_TENSOR(list->words, ACCEL_U8, list->count, GPT_LENGTH);
-    accel_loader_t *loader;
+    accel_dataset_t *dataset;
 
-    ACCEL_CHECK(accel_tensor_dataset_create(&words, 1, dataset));
-    ACCEL_CHECK(accel_loader_create(*dataset,
-                                    ACCEL_LOADER_OPTIONS(.batch_size = batch_size,
-                                                         .shuffle = train, .drop_last = train,
-                                                         .seed = seed),
-                                    &loader));
-    return loader;
+    ACCEL_CHECK(accel_tensor_dataset_create(&words, 1, &dataset));
+    return dataset;
 }
+
+/* clang-format off */
+static void begin(trainer_t *t)
+{
+    const options_t *o = &t->options;
+
+    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = "wandb", .split_batches = ACCEL_ON),
+                             &t->accelerator));
+    plan(t, accel_num_processes(t->accelerator));
+    t->progress.speaks = accel_is_local_main_process(t->accelerator);
+
+    t->model = model_of(t->gpt);
+    t->train_set = dataset_of(&t->train);
+    t->valid_set = dataset_of(&t->valid);
+    ACCEL_CHECK(accel_loader_create(t->train_set, ACCEL_LOADER_OPTIONS(.batch_size = o->batch,
+        .shuffle = true, .drop_last = true, .seed = o->model.seed), &t->loader));
+    ACCEL_CHECK(accel_loader_create(t->valid_set, ACCEL_LOADER_OPTIONS(.batch_size = o->batch),
+                                    &t->valid_loader));
+    ACCEL_CHECK(accel_adamw_create(t->model, ACCEL_ADAMW_OPTIONS(.lr = o->lr, .beta2 = 0.99,
+        .weight_decay = WEIGHT_DECAY), &t->optimizer));
+    ACCEL_CHECK(accel_scheduler_create(t->optimizer, ACCEL_SCHEDULER_OPTIONS(.name = "cosine",
+        .num_warmup_steps = t->warmup, .num_training_steps = o->steps), &t->scheduler));
+
+    ACCEL_CHECK(accel_prepare(t->accelerator, t->model, t->optimizer, t->loader, t->scheduler));
+    ACCEL_CHECK(accel_prepare_loader(t->accelerator, t->valid_loader));
+    ACCEL_CHECK(accel_init_trackers(t->accelerator, "words", ACCEL_DICT("layers", o->model.layers,
+        "width", o->model.width, "heads", o->model.heads, "batch", o->batch, "steps", o->steps,
+        "lr", o->lr, "seed", o->model.seed, "file", o->file,
+        "processes", accel_num_processes(t->accelerator)), NULL));
+}
+/* clang-format on */
 #endif
+
+static void train_epoch(trainer_t *t, int64_t epoch)
+{
+    progress_t *progress = &t->progress;
+#ifdef WORDS_WITHOUT_ACCEL
+    plain_batch_t batch;
+    plain_loader_begin(t->loader);
+    while (progress->step < progress->steps && plain_loader_next(t->loader, &batch)) {
+        double lr = t->options.lr * plain_schedule(progress->step, t->warmup, progress->steps);
+        double loss = gpt_forward(t->gpt, batch.words, batch.rows);
+        gpt_backward(t->gpt, 1);
+        plain_clip_grad_norm(t->optimizer, MAX_NORM);
+        plain_adamw_step(t->optimizer, lr);
+        plain_zero_grad(t->optimizer);
+#else
+    accel_batch_t batch;
+    ACCEL_CHECK(accel_loader_begin(t->loader, epoch));
+    while (progress->step < progress->steps && ACCEL_NEXT(t->loader, &batch)) {
+        double lr = accel_optimizer_get_lr(t->optimizer);
+        double loss = gpt_forward(t->gpt, batch.fields[0].data, batch.rows);
+        ACCEL_CHECK(accel_backward(t->accelerator, t->model));
+        ACCEL_CHECK(accel_clip_grad_norm(t->accelerator, t->model, MAX_NORM, NULL));
+        ACCEL_CHECK(accel_optimizer_step(t->optimizer));
+        ACCEL_CHECK(accel_scheduler_step(t->scheduler));
+        ACCEL_CHECK(accel_optimizer_zero_grad(t->optimizer));
+        ACCEL_CHECK(accel_reduce(t->accelerator, ACCEL_TENSOR(&loss, ACCEL_F64, 1), ACCEL_MEAN));
+        ACCEL_CHECK(accel_log(t->accelerator, ACCEL_DICT("train_loss", loss, "lr", lr,
+                    "words_per_second", words_per_second(progress)), progress->step));
+#endif
+        progress->step++;
+        progress->words += t->options.batch;
+        show_progress(progress, epoch + 1, lr, loss);
+    }
+}
+
+static void add_scores(const gpt_score_t *scores, int64_t count, double *nats, double *characters)
+{
+    for (int64_t i = 0; i < count; i++) {
+        *nats += (double)scores[i].nats;
+        *characters += (double)scores[i].characters;
+    }
+}
 
 /* Mean over every character of every word once, whatever the number of processes. */
+static double validate(trainer_t *t)
+{
+    double nats = 0, characters = 0;
 #ifdef WORDS_WITHOUT_ACCEL
-static double validate(gpt_t *gpt, plain_loader_t *loader)
-{
     plain_batch_t batch;
-    double nats = 0, characters = 0;
-
-    plain_loader_begin(loader);
-    while (plain_loader_next(loader, &batch)) {
-        gpt_forward(gpt, batch.words, batch.rows);
-        const gpt_score_t *scores = gpt_scores(gpt);
-        int64_t count = batch.rows;
-#else
-static double validate(accel_t *accelerator, gpt_t *gpt, accel_loader_t *loader)
-{
-    accel_batch_t batch;
-    accel_tensor_t *gathered;
-    double nats = 0, characters = 0;
-
-    ACCEL_CHECK(accel_loader_begin(loader, 0));
-    while (ACCEL_NEXT(loader, &batch)) {
-        gpt_forward(gpt, batch.fields[0].data, batch.rows);
-        ACCEL_CHECK(accel_gather_for_metrics(
-            accelerator, ACCEL_TENSOR(gpt_scores(gpt), ACCEL_F32, batch.rows, 2), &gathered));
-        const gpt_score_t *scores = gathered->data;
-        int64_t count = gathered->shape[0];
-#endif
-        for (int64_t i = 0; i < count; i++) {
-            nats += (double)scores[i].nats;
-            characters += (double)scores[i].characters;
-        }
-#ifndef WORDS_WITHOUT_ACCEL
-        accel_tensor_destroy(gathered);
-#endif
+    plain_loader_begin(t->valid_loader);
+    while (plain_loader_next(t->valid_loader, &batch)) {
+        gpt_forward(t->gpt, batch.words, batch.rows);
+        add_scores(gpt_scores(t->gpt), batch.rows, &nats, &characters);
     }
+#else
+    accel_batch_t batch;
+    accel_tensor_t *all;
+    ACCEL_CHECK(accel_loader_begin(t->valid_loader, 0));
+    while (ACCEL_NEXT(t->valid_loader, &batch)) {
+        gpt_forward(t->gpt, batch.fields[0].data, batch.rows);
+        ACCEL_CHECK(accel_gather_for_metrics(
+            t->accelerator, ACCEL_TENSOR(gpt_scores(t->gpt), ACCEL_F32, batch.rows, 2), &all));
+        add_scores(all->data, all->shape[0], &nats, &characters);
+        accel_tensor_destroy(all);
+    }
+    ACCEL_CHECK(accel_log(t->accelerator, ACCEL_DICT("valid_loss", nats / characters),
+                          t->progress.step));
+#endif
     return nats / characters;
 }
 
-/* How many steps of how many words. Ends the program if the list is too short. */
-static progress_t plan(options_t *options, const word_list_t *train, int64_t processes)
+static void end(trainer_t *t)
 {
-    options->batch = (options->batch + processes - 1) / processes * processes;
-    if (train->count < options->batch) {
-        fprintf(stderr, "words: --batch %lld: %s has only %lld words to train on\n",
-                (long long)options->batch, options->file, (long long)train->count);
-        exit(2);
-    }
-    if (options->steps == 0)
-        options->steps = options->epochs * (train->count / options->batch);
-    return (progress_t){.speaks = true, .bar = options->bar, .steps = options->steps,
-                        .every = (options->steps + 11) / 12, .began = seconds()};
-}
-
-/* Beside what counting letters gives. */
-static void show_result(const progress_t *progress, const word_list_t *train,
-                        const word_list_t *valid, double loss)
-{
-    printf("trained on %lld words in %.1f s, %.0f words/s\n", (long long)progress->words,
-           seconds() - progress->began, words_per_second(progress));
-    printf("validation loss %.4f nats per character; a 4-gram has %.4f, a trigram %.4f\n", loss,
-           text_ngram_loss(train, valid, 4), text_ngram_loss(train, valid, 3));
+#ifdef WORDS_WITHOUT_ACCEL
+    plain_adamw_destroy(t->optimizer);
+    plain_loader_destroy(t->valid_loader);
+    plain_loader_destroy(t->loader);
+#else
+    ACCEL_CHECK(accel_end_training(t->accelerator));
+    accel_scheduler_destroy(t->scheduler);
+    accel_optimizer_destroy(t->optimizer);
+    accel_loader_destroy(t->valid_loader);
+    accel_loader_destroy(t->loader);
+    accel_dataset_destroy(t->valid_set);
+    accel_dataset_destroy(t->train_set);
+    accel_model_destroy(t->model);
+    accel_destroy(t->accelerator);
+#endif
 }
 
 int main(int argc, char **argv)
 {
-    options_t options = parse_options(argc, argv);
-    word_list_t train, valid;
+    trainer_t t = {.options = parse_options(argc, argv)};
     double valid_loss = 0;
 
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-    text_read(options.file, &train, &valid);
-    options.model.characters = (double)text_characters(&train) / (double)train.count;
-    gpt_t *gpt = gpt_create(&options.model);
-    int64_t processes = 1;
-#ifndef WORDS_WITHOUT_ACCEL
-    accel_t *accelerator;
-    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = "wandb"), &accelerator));
-    processes = accel_num_processes(accelerator);
-#endif
-    progress_t progress = plan(&options, &train, processes);
-    int64_t warmup = options.steps / 20 + 1;
-#ifdef WORDS_WITHOUT_ACCEL
-    plain_batch_t batch;
-    plain_loader_t *loader = plain_loader_create(&train, options.batch, true, options.model.seed);
-    plain_loader_t *valid_loader = plain_loader_create(&valid, options.batch, false, 0);
-    plain_adamw_t *optimizer = plain_adamw_create(gpt, WEIGHT_DECAY);
-#else
-    accel_batch_t batch;
-    accel_dataset_t *train_set, *valid_set;
-    accel_optimizer_t *optimizer;
-    accel_scheduler_t *scheduler;
-    accel_model_t *model = model_of(gpt);
-    accel_loader_t *loader = loader_of(&train, options.batch / processes, true, options.model.seed,
-                                       &train_set);
-    accel_loader_t *valid_loader = loader_of(&valid, options.batch / processes, false, 0,
-                                             &valid_set);
-    ACCEL_CHECK(accel_adamw_create(model, ACCEL_ADAMW_OPTIONS(.lr = options.lr, .beta2 = 0.99,
-        .weight_decay = WEIGHT_DECAY), &optimizer));
-    ACCEL_CHECK(accel_scheduler_create(optimizer, ACCEL_SCHEDULER_OPTIONS(.name = "cosine",
-        .num_warmup_steps = warmup, .num_training_steps = options.steps), &scheduler));
-    ACCEL_CHECK(accel_init_trackers(accelerator, "words", ACCEL_DICT(
-        "layers", options.model.layers, "width", options.model.width, "heads", options.model.heads,
-        "batch", options.batch, "steps", options.steps, "lr", options.lr,
-        "seed", options.model.seed, "file", options.file, "processes", processes), NULL));
-    ACCEL_CHECK(accel_prepare(accelerator, model, optimizer, loader, scheduler));
-    ACCEL_CHECK(accel_prepare_loader(accelerator, valid_loader));
-    progress.speaks = accel_is_local_main_process(accelerator);
-#endif
-
-    for (int64_t epoch = 0; progress.step < options.steps; epoch++) {
-#ifdef WORDS_WITHOUT_ACCEL
-        plain_loader_begin(loader);
-        while (progress.step < options.steps && plain_loader_next(loader, &batch)) {
-            double loss = gpt_forward(gpt, batch.words, batch.rows);
-            gpt_backward(gpt, 1);
-            plain_clip_grad_norm(optimizer, MAX_NORM);
-            plain_adamw_step(optimizer, options.lr * plain_schedule(progress.step, warmup, options.steps));
-            plain_zero_grad(optimizer);
-#else
-        ACCEL_CHECK(accel_loader_begin(loader, epoch));
-        while (progress.step < options.steps && ACCEL_NEXT(loader, &batch)) {
-            double loss = gpt_forward(gpt, batch.fields[0].data, batch.rows);
-            double lr = accel_optimizer_get_lr(optimizer);
-            ACCEL_CHECK(accel_backward(accelerator, model));
-            ACCEL_CHECK(accel_clip_grad_norm(accelerator, model, MAX_NORM, NULL));
-            ACCEL_CHECK(accel_optimizer_step(optimizer));
-            ACCEL_CHECK(accel_scheduler_step(scheduler));
-            ACCEL_CHECK(accel_optimizer_zero_grad(optimizer));
-            ACCEL_CHECK(accel_reduce(accelerator, ACCEL_TENSOR(&loss, ACCEL_F64, 1), ACCEL_MEAN));
-            ACCEL_CHECK(accel_log(accelerator, ACCEL_DICT("train_loss", loss, "lr", lr,
-                "words_per_second", words_per_second(&progress)), progress.step));
-#endif
-            progress.step++;
-            progress.words += options.batch;
-            show_progress(&progress, loss);
-        }
-#ifdef WORDS_WITHOUT_ACCEL
-        valid_loss = validate(gpt, valid_loader);
-#else
-        accel_loader_end(loader);
-        valid_loss = validate(accelerator, gpt, valid_loader);
-        ACCEL_CHECK(accel_log(accelerator, ACCEL_DICT("valid_loss", valid_loss), progress.step));
-#endif
-        show_epoch(&progress, epoch + 1, valid_loss);
+    text_read(t.options.file, &t.train, &t.valid);
+    t.options.model.characters = (double)text_characters(&t.train) / (double)t.train.count;
+    t.gpt = gpt_create(&t.options.model);
+    begin(&t);
+    for (int64_t epoch = 0; t.progress.step < t.progress.steps; epoch++) {
+        train_epoch(&t, epoch);
+        valid_loss = validate(&t);
+        show_epoch(&t.progress, epoch + 1, valid_loss);
     }
-    if (progress.speaks) {
-        show_result(&progress, &train, &valid, valid_loss);
-        invent(gpt, &train, &valid, &options);
+    if (t.progress.speaks) {
+        show_result(&t.progress, &t.train, &t.valid, valid_loss);
+        invent(t.gpt, &t.train, &t.valid, &t.options);
     }
-#ifdef WORDS_WITHOUT_ACCEL
-    plain_adamw_destroy(optimizer);
-    plain_loader_destroy(valid_loader);
-    plain_loader_destroy(loader);
-#else
-    ACCEL_CHECK(accel_end_training(accelerator));
-    accel_scheduler_destroy(scheduler);
-    accel_optimizer_destroy(optimizer);
-    accel_loader_destroy(loader);
-    accel_loader_destroy(valid_loader);
-    accel_dataset_destroy(train_set);
-    accel_dataset_destroy(valid_set);
-    accel_model_destroy(model);
-    accel_destroy(accelerator);
-#endif
-    gpt_destroy(gpt);
-    free(train.words);
-    free(valid.words);
+    end(&t);
+    gpt_destroy(t.gpt);
+    free(t.train.words);
+    free(t.valid.words);
     return 0;
 }
