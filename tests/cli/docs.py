@@ -19,6 +19,7 @@ SOURCES = ["src", "plugins", "tools"]
 TROUBLE = "docs/guide/troubleshooting.md"
 QUOTE = re.compile(r"(^<!-- from: (\S+)(?: \[(\w+)\])? -->\n```\w+\n)(.*?)(^```$)", re.DOTALL | re.MULTILINE)
 LITERALS = re.compile(r'"(?:\\.|[^"\\\n])*"(?:\s*"(?:\\.|[^"\\\n])*")*')
+LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|srcset|href)=\"([^\"\s]+)\"")
 NAME = re.compile(r"\b(?:accel|ACCEL)_(?!_)\w*")
 NO_NAMES = {"accel_x_options_init", "ACCEL_X_OPTIONS"}  # patterns of names
 FORMAT = re.compile(r"%[-+ #0]*[\d.*]*(?:hh|h|ll|l|z|j|t)?[a-zA-Z]|%%")
@@ -61,10 +62,11 @@ def links(root):
     for page in pages(root):
         text = page.read_text()
         visible = without_code(text)
-        for match in re.finditer(r"\]\(([^)\s]+)\)", visible):
+        for match in LINK.finditer(visible):
+            link = match.group(1) or match.group(2)
             where = f"{page.relative_to(root)}:{text.count(chr(10), 0, match.start()) + 1}"
-            target, _, anchor = match.group(1).partition("#")
-            if re.match(r"[a-z]+:", match.group(1)):
+            target, _, anchor = link.partition("#")
+            if re.match(r"[a-z]+:", link):
                 continue
             path = (page.parent / target).resolve() if target else page
             if not path.exists():
@@ -194,7 +196,7 @@ def problems(root):
 
 def self_test(root):
     write(root, "README.md", "# One `x`\n[a](gone.md) [b](docs/a.md#two) [c](#one-x) [d](#no)\n"
-          "[e](https://example.org/x) `[f](gone)`\n```\n[g](gone)\n```\n"
+          "[e](https://example.org/x) `[f](gone)` <img src=\"gone.png\">\n```\n[g](gone)\n```\n"
           "<!-- from: examples/one.c [part] -->\n```c\nint a;\n```\n"
           "<!-- from: examples/one.c [other] -->\n```c\n```\n"
           "<!-- from: examples/two.c -->\n```c\n```\n[t](docs/guide/troubleshooting.md)\n"
@@ -206,7 +208,8 @@ def self_test(root):
           "/* [part] */\nint d;\n/* [/part] */\n")
     write(root, "src/a.py", "\n" * 4)
     write(root, "src/a.c", 'f("rank %d of %-5.*s is "\n  "gone: check WORLD"); /* "is lost" */\n')
-    broken = ["there is no accel_gone", "there is no accel_o_", "README.md:2: gone.md does not", "README.md:2: README.md has no heading #no",
+    broken = ["README.md:2: gone.md does not", "README.md:2: README.md has no heading #no",
+              "README.md:3: gone.png does not", "there is no accel_gone", "there is no accel_o_",
               r"there is no examples/one.c, or no region \[other\]", "there is no examples/two.c",
               'troubleshooting.md:3: no source says "is lost"']
     expect(problems(root), *broken, "alone.md:1: no page", "README.md:7: differs from",
