@@ -51,14 +51,14 @@ static const char help[] =
     "  accel launch -n 2 ./words --epochs 1 names.txt\n"
     "\n"
     "Training:\n"
-    "  --epochs N      times that every word is seen (6)\n"
+    "  --epochs N      times that every word is seen (9)\n"
     "  --steps N       end after N updates instead, each of one batch\n"
-    "  --batch N       words of an update, over all processes; rounded up to a multiple of them (240)\n"
+    "  --batch N       words of an update, shared by all processes; rounded up if needed (240)\n"
     "  --lr X          highest learning rate: reached by a warm-up, left along a cosine (0.003)\n"
     "  --seed N        of the first values and of the order of words (1)\n"
     "The model:\n"
     "  --layers N      of attention and perceptron (3)\n"
-    "  --width N       numbers that stand for a letter (128)\n"
+    "  --width N       numbers that stand for a letter (96)\n"
     "  --heads N       of attention; must divide the width (4)\n"
     "What it says:\n"
     "  --inventions N  words to invent in the end (10)\n"
@@ -139,8 +139,8 @@ static options_t parse_options(int argc, char **argv)
         {"lr", 1, NULL, 1},     {"seed", 1, NULL, 1},       {"layers", 1, NULL, 1},
         {"width", 1, NULL, 1},  {"heads", 1, NULL, 1},      {"inventions", 1, NULL, 1},
         {"help", 0, NULL, 'h'}, {"progress", 1, NULL, 1},   {NULL, 0, NULL, 0}};
-    options_t options = {.epochs = 6, .batch = 240, .lr = 3e-3, .inventions = 10,
-                         .model = {.layers = 3, .width = 128, .heads = 4, .seed = 1},
+    options_t options = {.epochs = 9, .batch = 240, .lr = 3e-3, .inventions = 10,
+                         .model = {.layers = 3, .width = 96, .heads = 4, .seed = 1},
                          .bar = isatty(STDOUT_FILENO) != 0, .file = "/usr/share/dict/words"};
     int found, which = 0;
 
