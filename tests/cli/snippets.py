@@ -28,7 +28,7 @@ COMPILERS = {"c": ["cc", "-std=c17"], "cpp": ["c++", "-std=c++17"]}
 READERS = {"json": json.loads, "python": lambda text: compile(text, "snippet", "exec")}
 FRAGMENT = SOURCE / "tests/programs/fragment.h"
 TOOL = BUILD / "bin/accel"
-SAME_ON_ALL = ["guide_quickstart", "guide_training"]
+SAME_ON_ALL = ["guide_quickstart", "guide_training", "guide_data"]
 
 
 def blocks(root):
