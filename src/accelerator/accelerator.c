@@ -102,7 +102,9 @@ static accel_status_t compare_options(accel_t *accelerator)
 
     memcpy(first, mine, sizeof(first));
     status = accel_comm_broadcast(accelerator->state.comm, first, 4, ACCEL_I32, 0);
-    if (status == ACCEL_OK && memcmp(first, mine, sizeof(first)) != 0)
+    if (status != ACCEL_OK)
+        return status; /* there is nobody left to agree with */
+    if (memcmp(first, mine, sizeof(first)) != 0)
         status = accel__fail(ACCEL_ERR_MISMATCH,
                              "gradient_accumulation_steps, gradients, split_batches, even_batches "
                              "are %d, %d, %d, %d on rank %d, but %d, %d, %d, %d on rank 0",

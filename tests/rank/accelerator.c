@@ -10,6 +10,8 @@
 
 #include <accel/wandb.h>
 
+#include "comm/comm.h"
+
 static void who_am_i(int rank, int size)
 {
     accel_t *accelerator = test_accelerator(accel_options_init());
@@ -198,6 +200,27 @@ static void accumulation_differs(int rank, int size)
     CHECK_ERROR("are 4, 0, 0, 1 on rank 1, but 2, 0, 0, 1 on rank 0");
 }
 
+/* A rank goes while the others compare their options: that is what they say, and not that the
+ * world is broken for some reason. */
+static void one_leaves_within_create(int rank, int size)
+{
+    accel_options_t options = accel_options_init();
+    accel_t *accelerator;
+    accel_comm_t *comm;
+
+    (void)size;
+    if (rank == 1) {
+        comm = test_comm();
+        CHECK_OK(accel__comm_agree(comm, "accel_create", ACCEL_OK));
+        accel_comm_destroy(comm);
+        return;
+    }
+    test_world(&options);
+    CHECK_STATUS(ACCEL_ERR_REMOTE, accel_create(&options, &accelerator));
+    CHECK_ERROR("left");
+    CHECK(accelerator == NULL);
+}
+
 /* The optimizer's model is another than the one that is prepared: nothing stays prepared. */
 static void all_or_none(int rank, int size)
 {
@@ -227,6 +250,7 @@ static void all_or_none(int rank, int size)
 static void agreement(void)
 {
     TEST_RANKS(2, accumulation_differs);
+    TEST_RANKS(2, one_leaves_within_create);
     TEST_RANKS(2, all_or_none);
     TEST_RANKS(3, one_passes_null);
     TEST_RANKS(3, loaders_differ);
