@@ -255,6 +255,8 @@ void run_print(run_t *run, const char *text)
     text_t *console = &run->console;
     size_t size = strlen(text);
 
+    if (size == 0)
+        return;
     while (console->length + size > console->capacity)
         console->data = grow(console->data, console->capacity, &console->capacity, 1);
     memcpy(console->data + console->length, text, size);
