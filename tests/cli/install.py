@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -130,6 +131,17 @@ def tool(moved):
     assert version() in text, text
 
 
+def report(moved):
+    """The moved tool finds the program that it runs."""
+    if not list(moved.rglob("accel-report")):
+        print("install: accel-report was not built: not tried")
+        return
+    result = subprocess.run([moved / "bin/accel", "report", moved], env=clean_environment(),
+                            capture_output=True, text=True, timeout=60, check=False)
+    assert f"{moved}: no runs in this folder" in result.stderr, result
+    assert not list((moved / "bin").glob("accel-report")), "it is no command of its own"
+
+
 def destdir(folder):
     prefix = f"/opt/accel-{os.getpid()}"
     run("cmake", "--install", BUILD, "--prefix", prefix,
@@ -169,6 +181,7 @@ def main():
             assert text == expected, text
         another_minor_is_refused(folder, moved)
         tool(moved)
+        report(moved)
         plugin(folder, moved)
         destdir(folder)
         multiarch(folder)
