@@ -9,9 +9,11 @@
 
 Blocks of C and C++ must be one of these, and Python that calls the library. In console blocks and in
 the manual the commands of `accel` and their options exist. The guide's examples run, alone and on two
-processes; the other files that pages take from are run by a test of their own."""
+processes, those in C with the same output; the other files that pages take from have a test of their
+own."""
 import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -28,7 +30,6 @@ COMPILERS = {"c": ["cc", "-std=c17"], "cpp": ["c++", "-std=c++17"]}
 READERS = {"json": json.loads, "python": lambda text: compile(text, "snippet", "exec")}
 FRAGMENT = SOURCE / "tests/programs/fragment.h"
 TOOL = BUILD / "bin/accel"
-SAME_ON_ALL = ["guide_quickstart", "guide_training", "guide_data"]
 
 
 def blocks(root):
@@ -47,12 +48,8 @@ def blocks(root):
             yield f"{page.relative_to(root)}:{line}", "fragment", "c", match.group(1)
 
 
-def is_program(language, text):
-    return language in COMPILERS and re.search(r"^int main\(", text, re.MULTILINE)
-
-
 def source_of(place, marker, language, text):
-    """The block as a file that compiles."""
+    """The block as a file that compiles, whose errors name the page's lines."""
     page, _, line = place.rpartition(":")
     text = f'#line {line} "{page}"\n{text}'
     if marker is None:
@@ -78,41 +75,48 @@ def compile_block(folder, language, source, program):
     return None if result.returncode == 0 else (errors or [result.stderr])[0]
 
 
-def run_program(folder, command):
+def run_program(folder):
     env = environment(HOME=str(folder), LD_LIBRARY_PATH=f"{BUILD}/lib")
-    env.pop("WANDB_API_KEY", None)
     try:
-        result = subprocess.run(command, cwd=folder, env=env, text=True, stdin=subprocess.DEVNULL,
+        result = subprocess.run(["./snippet"], cwd=folder, env=env, text=True, stdin=subprocess.DEVNULL,
                                 capture_output=True, timeout=60)
     except subprocess.TimeoutExpired:
         return "does not end"
     return None if result.returncode == 0 else f"exit {result.returncode}: {result.stderr.strip()}"
 
 
-def programs(root, run=True):
-    """Blocks of C, C++ and Python."""
+def check_c(place, marker, language, text):
+    """Why a block of C or C++ is not right, or None."""
+    program = marker is None
+    if program and not re.search(r"^int main\(", text, re.MULTILINE):
+        return "neither a program, nor marked as a fragment or as taken from a file"
+    with tempfile.TemporaryDirectory(prefix="accel-snippet-") as name:
+        folder = pathlib.Path(name)
+        problem = compile_block(folder, language, source_of(place, marker, language, text), program)
+        return run_program(folder) if problem is None and program else problem
+
+
+def check_data(text, read):
+    try:
+        read(text)
+    except (SyntaxError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def snippets(root):
     for place, marker, language, text in blocks(root):
+        problem = None
         if (marker or "").startswith("from:"):
             continue
         if language in COMPILERS:
-            if marker is None and not is_program(language, text):
-                yield f"{place}: neither a program, nor marked as a fragment or as taken from a file"
-                continue
-            with tempfile.TemporaryDirectory(prefix="accel-snippet-") as name:
-                folder = type(root)(name)
-                problem = compile_block(folder, language, source_of(place, marker, language, text),
-                                        marker is None)
-                if problem is None and marker is None and run:
-                    problem = run_program(folder, ["./snippet"])
-                if problem:
-                    yield f"{place}: {problem}"
+            problem = check_c(place, marker, language, text)
         elif language == "python" and "libaccel" in text:
-            yield f"{place}: Python that calls the library must be taken from a file that runs"
+            problem = "Python that calls the library must be taken from a file that runs"
         elif language in READERS:
-            try:
-                READERS[language](text)
-            except (SyntaxError, ValueError) as error:
-                yield f"{place}: {error}"
+            problem = check_data(text, READERS[language])
+        if problem:
+            yield f"{place}: {problem}"
 
 
 def options_of(command):
@@ -130,7 +134,7 @@ def commands(root):
         if language != "console":
             continue
         for line in text.splitlines():
-            for call in re.findall(r"(?:^\$ |[|;&] *)accel (.*?)(?:$|[|;&]|  #)", line):
+            for call in re.findall(r"(?:^\$ |[|;&] *)(?:[\w./]*/)?accel (\S.*?)(?:$|[|;&]|  #)", line):
                 words = call.split()
                 if words[0].startswith("-"):
                     continue
@@ -164,8 +168,9 @@ def examples(root):
             yield f"{name}:1: is not built"
         else:
             command = [str(BUILD / "examples" / stem)]
-            found = yield from outcomes(name, [command, [TOOL, "launch", "--no-prefix", "-n", "2", *command]])
-            if stem in SAME_ON_ALL and len(set(found)) > 1:
+            launched = [TOOL, "launch", "--no-prefix", "-n", "2", *command]
+            found = yield from outcomes(name, [command, launched])
+            if len(set(found)) > 1:
                 yield f"{name}:1: prints other things on two processes"
 
 
@@ -201,7 +206,7 @@ def manual(root):
 
 
 def problems(root):
-    for gate in (programs, commands, manual, examples):
+    for gate in (snippets, commands, manual, examples):
         yield from gate(root)
 
 
@@ -216,9 +221,9 @@ def self_test(root):
           "<!-- from: src/untold.c -->\n```c\n```\n")
     write(root, "man/accel.1", ".Ss accel env\n.It Fl j , Fl Fl json\n.It Fl x\n")
     write(root, "man/accel.3", ".Bd -literal -offset indent\naccel_lost();\n.Ed\n")
-    expect(problems(root), "accel.3:2: .*accel_lost", "README.md:2: neither a program", "README.md:6: .*accel_gone", "README.md:14: .*error",
-           "README.md:17: exit 3", "has no option --fast", "no command `accel fly`", "guide_gone.c:1: is not built",
-           "Python that calls", "README.md:3.*Expecting property name", "no test runs this file",
+    expect(problems(root), "accel.3:2: .*accel_lost", "README.md:2: neither a program", "README.md:6: .*accel_gone",
+           "README.md:14: .*error", "README.md:17: exit 3", "has no option --fast",
+           "no command `accel fly`", "guide_gone.c:1: is not built", "Python that calls", "README.md:3.*Expecting property name", "no test runs this file",
            "accel env -x: in one", "accel launch -", "accel report -")
 
 
