@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-START_TIMEOUT = 240  # the first start of a peer may compile
+START_TIMEOUT = 120  # imports, and the meeting of the ranks
 TURN_TIMEOUT = 120
 STOP_TIMEOUT = 30
 
@@ -78,7 +78,8 @@ class Arm:
 
     def last_line(self):
         lines = [line for line in (self.folder / "log").read_text(errors="replace").splitlines() if line.strip()]
-        telling = [line for line in lines if re.search(r"error|fail|unable|not ", line, re.IGNORECASE)]
+        raised = [line for line in lines if re.search(r"\w*(Error|Exception): ?\S", line)]
+        telling = raised or [line for line in lines if re.search(r"error|fail|unable", line, re.IGNORECASE)]
         return ((telling or lines or ["no message"])[-1]).strip()[:160]
 
     def stop(self):

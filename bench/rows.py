@@ -382,12 +382,13 @@ def started(bench, command, ranks):
 def start(bench):
     """from the start of the launcher to the first step, over the bare program"""
     python = bench.oracle / "bin" / "python"
+    # `accelerate launch --cpu` starts one process; --multi_gpu starts two, also without a GPU.
     launchers = {
         "accel launch": [bench.build / "bin" / "accel", "launch", "-n", 2],
         "torchrun": [python, "-m", "torch.distributed.run", "--standalone", "--no-python",
                      "--nproc-per-node", 2],
-        "accelerate launch": [python, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu",
-                              "--no_python", "--num_processes", 2, "--num_machines", 1,
+        "accelerate launch": [python, "-m", "accelerate.commands.accelerate_cli", "launch",
+                              "--multi_gpu", "--no_python", "--num_processes", 2, "--num_machines", 1,
                               "--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", 1],
         "mpirun": ["mpirun.openmpi", "-n", 2, "--allow-run-as-root", "--oversubscribe"],
     }
@@ -423,7 +424,7 @@ def start(bench):
 
 def four_lines(bench):
     """what the four lines cost a one-process loop"""
-    steps, samples = bench.number(2000, 100), bench.number(10, 2)
+    steps, samples = bench.number(1000, 50), bench.number(10, 2)
     with Comparison(bench.rounds) as c:
         c.add("plain", bench.ours("plain", 1, "lines", "plain", steps, samples))
         c.add("accel", bench.ours("accel", 1, "lines", "accel", steps, samples))

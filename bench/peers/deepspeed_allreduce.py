@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The time of DeepSpeed's all-reduce in shared memory (its operator shm_comm, which serves
-inference on CPUs): deepspeed_allreduce.py COUNT INNER SAMPLES. The operator is compiled at the
-first start."""
+inference on CPUs): deepspeed_allreduce.py COUNT INNER SAMPLES. bench/environment compiled it."""
+import glob
 import os
 import sys
 import time
@@ -15,12 +15,9 @@ from _round import Turns
 count, inner, samples = map(int, sys.argv[1:4])
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
-if dist.get_rank() == 0:
-    ShareMemCommBuilder().load()
-dist.barrier()
 shm = ShareMemCommBuilder().load()
-shm.initialize(dist.get_world_size(), dist.get_rank(), os.environ.get("MASTER_ADDR", "localhost"),
-               os.environ.get("MASTER_PORT", "29500"))
+os.environ["LOCAL_SIZE"] = str(dist.get_world_size())  # DeepSpeed's launcher sets it
+shm.initialize(dist.get_world_size(), dist.get_rank())
 tensor = torch.zeros(count)
 
 
@@ -33,6 +30,10 @@ reduce()
 expected = dist.get_world_size() * (dist.get_world_size() + 1) // 2
 if not bool((tensor == expected).all()):
     sys.exit(f"the sum is {tensor.min().item()} to {tensor.max().item()}, not {expected}")
+dist.barrier()
+if dist.get_rank() == 0:  # all have mapped them, and nobody else would remove them
+    for left in glob.glob(f"/dev/shm/deepspeed_allreduce_buffer_*_{os.environ['MASTER_PORT']}_*"):
+        os.unlink(left)
 turns = Turns(dist.get_rank())
 for _ in turns:
     tensor.zero_()

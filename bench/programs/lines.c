@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the four lines cost: one process trains a tiny model (256 weights, batches of 32 rows),
+/* What the four lines cost: one process trains a tiny model (256 weights, batches of 128 rows),
  *     lines plain  STEPS SAMPLES            by its own code alone
  *     lines accel  STEPS SAMPLES            with prepare, backward, step, zero_grad
  *     lines accel  STEPS SAMPLES FOLDER     and accel_log to a jsonl tracker at each step
@@ -13,7 +13,7 @@
 #include "round.h"
 
 #define INPUTS 256
-#define ROWS 32
+#define ROWS 128
 
 typedef struct {
     float *weight, *gradient;
