@@ -20,13 +20,16 @@ static accel_status_t check_model(const accel_t *accelerator, const accel_model_
                                   const char *call)
 {
     accel_status_t status = check(accelerator, model, call, "model");
+    const accel__gradient_state_t *state;
 
-    if (status == ACCEL_OK && !accel__model_is_prepared(model))
-        return accel__fail(ACCEL_ERR_STATE,
-                           "%s: the model is not prepared; call accel_prepare() "
-                           "first",
-                           call);
-    return status;
+    if (status != ACCEL_OK)
+        return status;
+    state = accel__model_state(model);
+    if (state == &accelerator->gradient_state)
+        return ACCEL_OK;
+    return accel__fail(ACCEL_ERR_STATE, "%s: the model is %s", call,
+                       state ? "prepared by another accelerator"
+                             : "not prepared; call accel_prepare() first");
 }
 
 /* ---- prepare ---- */

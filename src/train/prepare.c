@@ -154,9 +154,9 @@ accel_status_t accel__model_prepare(accel_model_t *model, accel__gradient_state_
     return ACCEL_OK;
 }
 
-bool accel__model_is_prepared(const accel_model_t *model)
+const accel__gradient_state_t *accel__model_state(const accel_model_t *model)
 {
-    return model->state != NULL;
+    return model->state;
 }
 
 void accel__model_unprepare(accel_model_t *model)

@@ -33,7 +33,9 @@ double accel__gradient_scale(const accel__gradient_state_t *state);
  * ACCEL_ERR_MISMATCH and names the first parameter that differs, what each rank has, and the
  * rank), moved into the arena, rank 0's values broadcast. On an error nothing has changed. */
 accel_status_t accel__model_prepare(accel_model_t *model, accel__gradient_state_t *state);
-bool accel__model_is_prepared(const accel_model_t *model);
+
+/* What the model was prepared with; NULL: it is not prepared. */
+const accel__gradient_state_t *accel__model_state(const accel_model_t *model);
 
 /* Local: values back to the owner's blocks, the owner's pointers restored. The caller sees to
  * it that no rank is still in a step. An unprepared model: nothing. */

@@ -342,6 +342,34 @@ static void null_arguments(void)
     accel_destroy(NULL);
 }
 
+/* Two accelerators are two worlds: a model is of one of them. */
+static void another_accelerator(int rank, int size)
+{
+    accel_t *own = test_accelerator(accel_options_init()), *other;
+    float storage[2][4] = {{0}}, *w = storage[0], *g = storage[1];
+    accel_model_t *model;
+
+    (void)rank, (void)size;
+    CHECK_OK(accel_create(NULL, &other)); /* this process, alone */
+    CHECK_OK(accel_model_create(NULL, &model));
+    CHECK_OK(accel_model_add(model, "w", ACCEL_F32, ACCEL_SHAPE(4), &w, &g));
+    CHECK_OK(accel_prepare_model(own, model));
+    CHECK_STATUS(ACCEL_ERR_STATE, accel_accumulate(other, model));
+    CHECK_ERROR("prepared by another accelerator");
+    CHECK_STATUS(ACCEL_ERR_STATE, accel_backward(other, model));
+    CHECK_STATUS(ACCEL_ERR_STATE, accel_unprepare_model(other, model));
+    CHECK_OK(accel_backward(own, model));
+    CHECK_OK(accel_wait_for_everyone(own));
+    accel_model_destroy(model);
+    accel_destroy(other);
+    accel_destroy(own);
+}
+
+static void accelerators(void)
+{
+    TEST_RANKS(2, another_accelerator);
+}
+
 /* Everything prepared, then torn down in either order. */
 static void either_order(int rank, int size)
 {
@@ -397,4 +425,5 @@ static void teardown(void)
 }
 
 TEST_MAIN(TEST(predicates), TEST(main_process_first), TEST(tensors), TEST(agreement),
-          TEST(bad_options), TEST(bad_environment), TEST(null_arguments), TEST(teardown))
+          TEST(bad_options), TEST(bad_environment), TEST(null_arguments),
+          TEST(accelerators), TEST(teardown))
