@@ -32,9 +32,9 @@ struct gpt {
     int num_parameters;
     gpt_parameter_t *parameters;
     layer_t *layers;
-    float *x;                           /* [n, d]: the stream that every layer adds to */
-    float *scaled, *deviation, *normed; /* [n, d], [n], [n, d] */
-    float *p;                           /* [n, GPT_SYMBOLS]: the prediction */
+    float *x;                             /* [n, d]: the stream that every layer adds to */
+    float *scaled, *deviation, *normed;   /* [n, d], [n], [n, d] */
+    float *p;                             /* [n, GPT_SYMBOLS]: the prediction */
     float *dx, *dnormed, *dqkv, *dhidden; /* [n, d], [n, d], [n, 3 d], [n, 4 d] */
     uint8_t *read, *predict, *place;      /* [n]: character, the one after it, its place */
     int64_t *length;                      /* [words]: characters of each word */
@@ -372,7 +372,7 @@ static void layer_forward(gpt_t *gpt, int index)
     linear(gpt->x, 1, layer->hidden, &p[DOWN], n);
 }
 
-/* What share of the loss the character `row` of a word is. */
+/* What a character's loss counts in that of the batch: see gpt.h. */
 static double weight(const gpt_t *gpt)
 {
     return 1 / ((double)gpt->words * gpt->options.characters);

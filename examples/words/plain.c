@@ -33,8 +33,8 @@ plain_loader_t *plain_loader_create(const word_list_t *list, int64_t batch_size,
 {
     plain_loader_t *loader = allocate(1, sizeof(*loader));
 
-    *loader = (plain_loader_t){
-        .list = list, .batch_size = batch_size, .train = train, .seed = seed};
+    *loader =
+        (plain_loader_t){.list = list, .batch_size = batch_size, .train = train, .seed = seed};
     loader->order = allocate(list->count, sizeof(*loader->order));
     loader->batch = allocate(batch_size, sizeof(*loader->batch));
     for (int64_t i = 0; i < list->count; i++)

@@ -86,9 +86,10 @@ void text_read(const char *path, word_list_t *train, word_list_t *valid)
             append(is_for_validation(all.words[i]) ? valid : train, all.words[i]);
     free(all.words);
     if (train->count + valid->count < LEAST_WORDS || valid->count == 0) {
-        fprintf(stderr, "%s: %lld different words of a-z with less than %d letters; at least %d "
-                "are needed\n", path, (long long)(train->count + valid->count), GPT_LENGTH,
-                LEAST_WORDS);
+        fprintf(stderr,
+                "%s: %lld different words of a-z with less than %d letters; at least %d "
+                "are needed\n",
+                path, (long long)(train->count + valid->count), GPT_LENGTH, LEAST_WORDS);
         exit(1);
     }
 }

@@ -135,13 +135,17 @@ static void parse_option(options_t *options, const char *name, const char *value
 static options_t parse_options(int argc, char **argv)
 {
     static const struct option known[] = {
-        {"epochs", 1, NULL, 1}, {"steps", 1, NULL, 1},      {"batch", 1, NULL, 1},
-        {"lr", 1, NULL, 1},     {"seed", 1, NULL, 1},       {"layers", 1, NULL, 1},
-        {"width", 1, NULL, 1},  {"heads", 1, NULL, 1},      {"inventions", 1, NULL, 1},
-        {"help", 0, NULL, 'h'}, {"progress", 1, NULL, 1},   {NULL, 0, NULL, 0}};
-    options_t options = {.epochs = 9, .batch = 240, .lr = 3e-3, .inventions = 10,
+        {"epochs", 1, NULL, 1}, {"steps", 1, NULL, 1},    {"batch", 1, NULL, 1},
+        {"lr", 1, NULL, 1},     {"seed", 1, NULL, 1},     {"layers", 1, NULL, 1},
+        {"width", 1, NULL, 1},  {"heads", 1, NULL, 1},    {"inventions", 1, NULL, 1},
+        {"help", 0, NULL, 'h'}, {"progress", 1, NULL, 1}, {NULL, 0, NULL, 0}};
+    options_t options = {.epochs = 9,
+                         .batch = 240,
+                         .lr = 3e-3,
+                         .inventions = 10,
                          .model = {.layers = 3, .width = 96, .heads = 4, .seed = 1},
-                         .bar = isatty(STDOUT_FILENO) != 0, .file = "/usr/share/dict/words"};
+                         .bar = isatty(STDOUT_FILENO) != 0,
+                         .file = "/usr/share/dict/words"};
     int found, which = 0;
 
     while ((found = getopt_long(argc, argv, "h", known, &which)) != -1) {
@@ -169,9 +173,9 @@ static options_t parse_options(int argc, char **argv)
 
 typedef struct progress {
     bool speaks, bar;
-    int64_t step, steps;     /* steps made, of all */
-    int64_t words, every;    /* words seen; lines: a line every so many steps */
-    double began, last_bar;  /* seconds */
+    int64_t step, steps;    /* steps made, of all */
+    int64_t words, every;   /* words seen; lines: a line every so many steps */
+    double began, last_bar; /* seconds */
 } progress_t;
 
 static double seconds(void)
@@ -202,8 +206,8 @@ static void show_bar(progress_t *progress, const char *text)
 static void show_progress(progress_t *progress, int64_t epoch, double lr, double loss)
 {
     double speed = words_per_second(progress);
-    double left = (seconds() - progress->began) *
-                  (double)(progress->steps - progress->step) / (double)progress->step;
+    double left = (seconds() - progress->began) * (double)(progress->steps - progress->step) /
+                  (double)progress->step;
     char text[128];
 
     if (!progress->speaks)
@@ -290,8 +294,11 @@ static void plan(trainer_t *t, int64_t processes)
     if (options->steps == 0)
         options->steps = options->epochs * (t->train.count / options->batch);
     t->warmup = options->steps / 20 + 1;
-    t->progress = (progress_t){.speaks = true, .bar = options->bar, .steps = options->steps,
-                               .every = (options->steps + 11) / 12, .began = seconds()};
+    t->progress = (progress_t){.speaks = true,
+                               .bar = options->bar,
+                               .steps = options->steps,
+                               .every = (options->steps + 11) / 12,
+                               .began = seconds()};
 }
 
 #ifdef WORDS_WITHOUT_ACCEL
@@ -390,8 +397,10 @@ static void train_epoch(trainer_t *t, int64_t epoch)
         ACCEL_CHECK(accel_scheduler_step(t->scheduler));
         ACCEL_CHECK(accel_optimizer_zero_grad(t->optimizer));
         ACCEL_CHECK(accel_reduce(t->accelerator, ACCEL_TENSOR(&loss, ACCEL_F64, 1), ACCEL_MEAN));
-        ACCEL_CHECK(accel_log(t->accelerator, ACCEL_DICT("train_loss", loss, "lr", lr,
-                    "words_per_second", words_per_second(progress)), progress->step));
+        double speed = words_per_second(progress);
+        ACCEL_CHECK(accel_log(t->accelerator,
+                              ACCEL_DICT("train_loss", loss, "lr", lr, "words_per_second", speed),
+                              progress->step));
 #endif
         progress->step++;
         progress->words += t->options.batch;
@@ -429,8 +438,8 @@ static double validate(trainer_t *t)
         add_scores(all->data, all->shape[0], &nats, &characters);
         accel_tensor_destroy(all);
     }
-    ACCEL_CHECK(accel_log(t->accelerator, ACCEL_DICT("valid_loss", nats / characters),
-                          t->progress.step));
+    ACCEL_CHECK(
+        accel_log(t->accelerator, ACCEL_DICT("valid_loss", nats / characters), t->progress.step));
 #endif
     return nats / characters;
 }
