@@ -30,6 +30,7 @@ COMPILERS = {"c": ["cc", "-std=c17"], "cpp": ["c++", "-std=c++17"]}
 READERS = {"json": json.loads, "python": lambda text: compile(text, "snippet", "exec")}
 FRAGMENT = SOURCE / "tests/programs/fragment.h"
 TOOL = BUILD / "bin/accel"
+WANDB = BUILD / "lib/accel/libaccel-tracker-wandb.so"
 
 
 def blocks(root):
@@ -166,6 +167,8 @@ def examples(root):
                 yield from outcomes(name, [command, [TOOL, "launch", "-n", "2", *command]])
         elif not (BUILD / "examples" / stem).exists():
             yield f"{name}:1: is not built"
+        elif "wandb" in (root / name).read_text() and not WANDB.exists():
+            print(f"snippets: {name} is not run: the plugin for W&B is not built")
         else:
             command = [str(BUILD / "examples" / stem)]
             launched = [TOOL, "launch", "--no-prefix", "-n", "2", *command]
