@@ -191,9 +191,13 @@ def test_no_logs():
         for name, line in cases.items():
             equal((1, "", f"accel report: {line}"), report("-o", folder / "r.html", folder / name))
         check(not (folder / "r.html").exists(), "no page of nothing")
+        (folder / "broken" / "run.json").write_text('{"id": 3, "name": [1], "exit_code": "x", "tags": 1}')
+        (folder / "broken" / "artifacts.jsonl").write_text('{"name": "a", "aliases": 3, "entries": [1, {}]}')
         run, = page_of(folder).runs
+        equal(("broken", False, False, False), (run["id"], *(k in run for k in ("name", "exit_code", "tags"))))
+        equal([{"name": "a", "aliases": [], "entries": [{}], "count": 1, "size": 0}], run["artifacts"])
         equal([1, 2], [value for _, _, value in run["history"]["a"]])
-        contains("2 lines are no JSON objects", run["warnings"][0])
+        contains("2 lines are no JSON objects", "".join(run["warnings"]))
 
 
 def test_many_points_are_thinned_out():

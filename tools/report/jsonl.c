@@ -91,9 +91,33 @@ static void take_row(run_t *run, json_t *row)
     }
 }
 
-static void take_artifact(run_t *run, json_t *artifact)
+/* The page relies on the types: what has another one is left out. */
+static void copy_texts(json_t *to, const json_t *from, const char *const *keys)
 {
-    json_t *entries = json_object_get(artifact, "entries"), *entry;
+    for (; *keys; keys++)
+        if (json_is_string(json_object_get(from, *keys)))
+            json_object_set(to, *keys, json_object_get(from, *keys));
+}
+
+static json_t *copy_array(const json_t *from, json_type type)
+{
+    json_t *array = need_json(json_array()), *item;
+    size_t i;
+
+    json_array_foreach(from, i, item)
+    {
+        if (json_typeof(item) == type)
+            json_array_append(array, item);
+    }
+    return array;
+}
+
+static void take_artifact(run_t *run, json_t *line)
+{
+    static const char *const texts[] = {"name", "type", "description", NULL};
+    json_t *artifact = need_json(json_object()), *entry;
+    json_t *entries = copy_array(json_object_get(line, "entries"), JSON_OBJECT);
+    json_t *metadata = json_object_get(line, "metadata");
     json_int_t size = 0;
     size_t i;
 
@@ -103,24 +127,32 @@ static void take_artifact(run_t *run, json_t *artifact)
 
         size += own > 0 && own < INT64_MAX - size ? own : 0;
     }
+    copy_texts(artifact, line, texts);
+    if (json_is_object(metadata))
+        json_object_set(artifact, "metadata", metadata);
+    json_object_set_new(artifact, "aliases",
+                        copy_array(json_object_get(line, "aliases"), JSON_STRING));
     json_object_set_new(artifact, "count", json_integer((json_int_t)json_array_size(entries)));
     json_object_set_new(artifact, "size", json_integer(size));
-    json_array_append(run->artifacts, artifact);
+    json_object_set_new(artifact, "entries", entries);
+    json_array_append_new(run->artifacts, artifact);
 }
 
 /* ---- the run ---- */
 
 static void set_facts(run_t *run, json_t *object)
 {
+    static const char *const texts[] = {"id", "name", "project", NULL};
+    const json_t *exit_code = json_object_get(object, "exit_code");
     double started = number_of(object, "started"), finished = number_of(object, "finished");
 
     if (!isnan(started))
         run->started = started;
     if (finished >= started)
         json_object_set_new(run->facts, "runtime", json_real(finished - started));
-    json_object_del(object, "started");
-    json_object_del(object, "finished");
-    json_object_update(run->facts, object);
+    copy_texts(run->facts, object, texts);
+    if (json_is_integer(exit_code))
+        json_object_set_new(run->facts, "exit_code", json_integer(json_integer_value(exit_code)));
     json_decref(object);
 }
 
@@ -151,7 +183,7 @@ bool jsonl_read(run_t *run, const char *folder, char *why, size_t why_size)
     }
     if ((object = read_object(run, folder, "run.json")))
         set_facts(run, object);
-    if (!json_is_string(json_object_get(run->facts, "id")))
+    if (!json_object_get(run->facts, "id"))
         name_by_folder(run, folder);
     if ((object = read_object(run, folder, "config.json"))) {
         json_object_update(run->config, object);

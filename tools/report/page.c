@@ -18,42 +18,45 @@ typedef struct part {
     const char *marker, *text;
 } part_t;
 
-/* The template up to `until` (NULL: the end), with what stands for the markers. */
-static bool put_template(FILE *file, const char *from, const char *until)
+static char nonce[33];
+
+static const part_t parts[] = {{"@nonce@", nonce},
+                               {"@style@", page_css},
+                               {"@data_script@", data_js},
+                               {"@chart_script@", chart_js},
+                               {"@page_script@", page_js}};
+
+static bool make_nonce(void)
 {
-    static char nonce[33];
-    const part_t parts[] = {{"@nonce@", nonce},
-                            {"@style@", page_css},
-                            {"@data_script@", data_js},
-                            {"@chart_script@", chart_js},
-                            {"@page_script@", page_js}};
     unsigned char random[16];
 
-    if (!*nonce) {
-        if (getrandom(random, sizeof(random), 0) != sizeof(random))
-            return false;
-        for (size_t i = 0; i < sizeof(random); i++)
-            snprintf(nonce + 2 * i, 3, "%02x", random[i]);
-    }
-    while (*from && from != until) {
-        const char *at = strchr(from + 1, '@'), *text = NULL;
+    if (getrandom(random, sizeof(random), 0) != sizeof(random))
+        return false;
+    for (size_t i = 0; i < sizeof(random); i++)
+        snprintf(nonce + 2 * i, 3, "%02x", random[i]);
+    return true;
+}
 
-        for (size_t i = 0; i < sizeof(parts) / sizeof(*parts) && !text; i++) {
-            size_t length = strlen(parts[i].marker);
+static const part_t *part_at(const char *place)
+{
+    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+        if (strncmp(place, parts[i].marker, strlen(parts[i].marker)) == 0)
+            return &parts[i];
+    return NULL;
+}
 
-            if (strncmp(from, parts[i].marker, length) == 0) {
-                text = parts[i].text;
-                from += length;
-            }
+/* The template from `from` to `end`, with what stands for the markers. */
+static bool put_template(FILE *file, const char *from, const char *end)
+{
+    while (from < end) {
+        const part_t *part = part_at(from);
+
+        if (part) {
+            fputs(part->text, file);
+            from += strlen(part->marker);
+        } else {
+            fputc(*from++, file);
         }
-        if (text) {
-            fputs(text, file);
-            continue;
-        }
-        if (!at)
-            at = from + strlen(from);
-        fwrite(from, 1, (size_t)(at - from), file);
-        from = at;
     }
     return !ferror(file);
 }
@@ -62,12 +65,13 @@ static const char DATA[] = "@data@";
 
 bool page_begin(FILE *file)
 {
-    return put_template(file, page_html, strstr(page_html, DATA));
+    return make_nonce() && put_template(file, page_html, strstr(page_html, DATA));
 }
 
 bool page_end(FILE *file)
 {
-    return put_template(file, strstr(page_html, DATA) + strlen(DATA), NULL);
+    return put_template(file, strstr(page_html, DATA) + strlen(DATA),
+                        page_html + strlen(page_html));
 }
 
 /* ---- data ---- */

@@ -153,6 +153,8 @@ static void add_row(run_t *run, const Wandb__HistoryRecord *history)
 
     if (isnan(step) && history->step)
         step = (double)history->step->num;
+    if (isnan(step))
+        step = (double)run->history.num_rows;
     if (isnan(seconds) && run->started > 0)
         seconds = timestamp - run->started;
     table_add_row(&run->history, step, seconds);
