@@ -199,7 +199,8 @@ static void show_bar(progress_t *progress, const char *text)
     if (now - progress->last_bar < 0.1 && progress->step < progress->steps)
         return;
     progress->last_bar = now;
-    printf("%3d%% |%-30.*s| %s\r", (int)(share * 100), (int)(share * 30), full, text);
+    /* Padded, to cover the one before. */
+    printf("%3d%% |%-30.*s| %-42s\r", (int)(share * 100), (int)(share * 30), full, text);
     fflush(stdout);
 }
 
