@@ -29,7 +29,8 @@ class Missing(Exception):
 
 def environment(**more):
     clean = {k: v for k, v in os.environ.items() if not FOREIGN.match(k)}
-    return {**clean, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **more}
+    return {**clean, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+            **more}
 
 
 class Arm:
@@ -77,7 +78,8 @@ class Arm:
         return samples
 
     def last_line(self):
-        lines = [line for line in (self.folder / "log").read_text(errors="replace").splitlines() if line.strip()]
+        text = (self.folder / "log").read_text(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()]
         raised = [line for line in lines if re.search(r"\w*(Error|Exception): ?\S", line)]
         telling = raised or [line for line in lines if re.search(r"error|fail|unable", line, re.IGNORECASE)]
         return ((telling or lines or ["no message"])[-1]).strip()[:160]
@@ -107,30 +109,40 @@ class Arm:
         return statistics.median(self.samples)
 
 
+def tried(arm):
+    """Start it, and give it a turn of warm-up and one that counts: its median."""
+    arm.start()
+    try:
+        arm.turn(START_TIMEOUT)
+        arm.samples = []
+        arm.turn()
+        return arm.median
+    except BaseException:  # also an interruption: nothing may stay behind
+        arm.stop()
+        raise
+
+
 def best_of(arms):
-    """Try each of the same peer with other settings for two turns, keep the best one running.
-    Missing if none works."""
+    """Try each of the same peer with other settings, and keep the best one running. Missing if
+    none works."""
     best, reasons = None, []
-    for arm in arms:
-        try:
-            arm.start()
-        except Missing as reason:
-            reasons.append(str(reason))
-            continue
-        try:
-            arm.turn(START_TIMEOUT)  # a warm-up: its samples do not count
-            arm.samples = []
-            arm.turn()
-        except Missing as reason:
-            reasons.append(str(reason))
-            arm.stop()
-            continue
-        if best and best.median <= arm.median:
-            arm.stop()
-        else:
-            if best:
-                best.stop()
-            best = arm
+    try:
+        for arm in arms:
+            try:
+                median = tried(arm)
+            except Missing as reason:
+                reasons.append(str(reason))
+                continue
+            if best and best.median <= median:
+                arm.stop()
+            else:
+                if best:
+                    best.stop()
+                best = arm
+    except BaseException:
+        if best:
+            best.stop()
+        raise
     if not best:
         raise Missing(reasons[0] if reasons else "no settings to try")
     best.tried = [arm.settings for arm in arms]

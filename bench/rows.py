@@ -97,7 +97,8 @@ class Bench:
         return path
 
     def versions(self, python, *packages):
-        code = "import importlib.metadata as m, sys; print(*(p + ' ' + m.version(p) for p in sys.argv[1:]), sep=', ')"
+        code = ("import importlib.metadata as m, sys; "
+                "print(*(p + ' ' + m.version(p) for p in sys.argv[1:]), sep=', ')")
         try:
             run = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True)
         except OSError:
@@ -129,7 +130,8 @@ def elements(shapes):
 
 def spread(samples, scale):
     ordered = sorted(scale(s) for s in samples)
-    return {"min": ordered[0], "median": statistics.median(ordered), "max": ordered[-1], "samples": len(ordered)}
+    return {"min": ordered[0], "median": statistics.median(ordered), "max": ordered[-1],
+            "samples": len(ordered)}
 
 
 def describe(arm):
@@ -188,7 +190,8 @@ def mpich(bench, *arguments):
         "recursive_doubling": {algorithms: "recursive_doubling"},
         "UCX posix,cma": {"UCX_TLS": "posix,cma,self"},
     }.items():
-        yield Arm("MPICH", ["mpiexec.hydra", "-n", 2, bench.program("allreduce-mpich"), *arguments], 2, text, env)
+        command = ["mpiexec.hydra", "-n", 2, bench.program("allreduce-mpich"), *arguments]
+        yield Arm("MPICH", command, 2, text, env)
 
 
 def deepspeed(bench, *arguments):
@@ -233,8 +236,9 @@ def allreduce_64mb(bench):
     with Comparison(bench.rounds) as c:
         for where in ("ordinary", "shared"):
             c.add(where, bench.ours(where, 2, "allreduce", count, 1, samples, where))
-        c.add("memory", *(Arm("memory", [bench.program("memory"), count, samples, 2, stores], 1, f"{stores} stores")
-                          for stores in ("plain", "streaming")))
+        c.add("memory", *(
+            Arm("memory", [bench.program("memory"), count, samples, 2, stores], 1, f"{stores} stores")
+            for stores in ("plain", "streaming")))
         versions = add_reducers(bench, c, count, 1, 1, samples)
         c.run()
         for where, words in (("ordinary", "malloc'ed buffer"), ("shared", "buffer of accel_comm_alloc")):
@@ -271,7 +275,8 @@ def milli(seconds):
 def step_row(bench, name, shapes, clip, aim, buckets):
     path, samples = bench.shapes(name, shapes), bench.number(6, 2)
     how = "clip" if clip else "-"
-    settings = f"{elements(shapes) / 1e6:.1f} M parameters in {len(shapes)} tensors, 2 ranks, gradients by a stub"
+    settings = (f"{elements(shapes) / 1e6:.3g} M parameters in {len(shapes)} tensors, 2 ranks, "
+                "gradients by a stub")
     with Comparison(bench.rounds) as c:
         c.add("accel", bench.ours("accel", 2, "step", path, samples, how))
         c.add_peer("torch DDP + AdamW", *(
@@ -334,7 +339,7 @@ def log_call(bench):
     """accel_log of four numbers against the stock client, offline"""
     samples = bench.number(1000, 50)
     python = bench.oracle / "bin" / "python"
-    folders = {name: "{folder}" for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR")}
+    folders = {f"WANDB_{what}DIR": "{folder}" for what in ("", "DATA_", "CACHE_", "CONFIG_")}
     env = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", **folders}
 
     def micro(seconds):
@@ -350,7 +355,7 @@ def log_call(bench):
         c.run()
         version = bench.versions(python, "wandb")
         for name in [name for name in c.arms if name != "wandb run.log"]:
-            bound = 5.0 if name.endswith("sync") and not name.endswith("async") else 1.0
+            bound = 5.0 if name.endswith("/sync") else 1.0
             yield compare(c, f"log/{name}", name, "wandb run.log", "us", micro, version=version,
                           aim=Aim("ours", "<=", bound, f"<={bound:g}us"),
                           settings=f"4 numbers a call, median of calls, {tracker_words(name)}")
@@ -367,8 +372,9 @@ def started(bench, command, ranks):
     mark.unlink(missing_ok=True)
     start = time.monotonic()
     try:
-        run = subprocess.run([str(word) for word in [*command, bench.program("start"), mark]], env=environment(),
-                             capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+        run = subprocess.run([str(word) for word in [*command, bench.program("start"), mark]],
+                             env=environment(), capture_output=True, text=True,
+                             stdin=subprocess.DEVNULL, timeout=120)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Missing(str(error)) from None
     if run.returncode != 0 or not mark.exists():
@@ -389,7 +395,8 @@ def start(bench):
                      "--nproc-per-node", 2],
         "accelerate launch": [python, "-m", "accelerate.commands.accelerate_cli", "launch",
                               "--multi_gpu", "--no_python", "--num_processes", 2, "--num_machines", 1,
-                              "--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", 1],
+                              "--mixed_precision", "no", "--dynamo_backend", "no",
+                              "--num_cpu_threads_per_process", 1],
         "mpirun": ["mpirun.openmpi", "-n", 2, "--allow-run-as-root", "--oversubscribe"],
     }
     bare, times, missing = [], {name: [] for name in launchers}, {}

@@ -3,14 +3,22 @@
 import os
 
 
+def open_pipe(path, access, mode):
+    """Without the driver, which has both ends open, this fails or gives the end at once, where an
+    ordinary open would wait for ever."""
+    pipe = os.open(path, access | os.O_NONBLOCK)
+    os.set_blocking(pipe, True)
+    return open(pipe, mode)
+
+
 class Turns:
     """for _ in Turns(rank): ...; turns.sample(seconds)"""
 
     def __init__(self, rank):
         folder = os.environ["BENCH_DIR"]
         self.samples = []
-        self.out = open(f"{folder}/out", "w") if rank == 0 else None
-        self.go = open(f"{folder}/go.{rank}")
+        self.out = open_pipe(f"{folder}/out", os.O_WRONLY, "w") if rank == 0 else None
+        self.go = open_pipe(f"{folder}/go.{rank}", os.O_RDONLY, "r")
 
     def __iter__(self):
         while self.go.readline() == "go\n":

@@ -57,8 +57,8 @@ static void own_adamw(net_t *net)
         net->weight[i] *= 1.0f - 1e-5f;
         net->m[i] = 0.9f * net->m[i] + 0.1f * g;
         net->v[i] = 0.999f * net->v[i] + 0.001f * g * g;
-        net->weight[i] -= (float)(1e-3 / bias1) * net->m[i] /
-                          (sqrtf(net->v[i]) / (float)bias2 + 1e-8f);
+        net->weight[i] -=
+            (float)(1e-3 / bias1) * net->m[i] / (sqrtf(net->v[i]) / (float)bias2 + 1e-8f);
     }
 }
 
@@ -94,9 +94,9 @@ static float accel_step(net_t *net, const accel_lines_t *lines)
 static void prepare(net_t *net, accel_lines_t *lines, const char *folder)
 {
     lines->logs = folder != NULL;
-    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = folder ? "jsonl" : NULL,
-                                           .project_dir = folder),
-                             &lines->accelerator));
+    ACCEL_CHECK(
+        accel_create(ACCEL_OPTIONS(.log_with = folder ? "jsonl" : NULL, .project_dir = folder),
+                     &lines->accelerator));
     ACCEL_CHECK(accel_model_create(ACCEL_MODEL_OPTIONS(.backward = backward, .context = net),
                                    &lines->model));
     ACCEL_CHECK(accel_model_add(lines->model, "weight", ACCEL_F32, ACCEL_SHAPE(INPUTS),

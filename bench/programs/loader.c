@@ -68,10 +68,10 @@ int main(int argc, char **argv)
     for (int64_t i = 0; text.tokens && i < samples + text.length + 1; i++)
         text.tokens[i] = (int32_t)(i % 50257);
     ACCEL_CHECK(accel_create(NULL, &accelerator));
-    ACCEL_CHECK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = samples, .get = get,
-                                                           .context = &text, .fields = fields,
-                                                           .num_fields = 2),
-                                     &dataset));
+    ACCEL_CHECK(
+        accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = samples, .get = get, .context = &text,
+                                                   .fields = fields, .num_fields = 2),
+                             &dataset));
     ACCEL_CHECK(accel_loader_create(
         dataset,
         ACCEL_LOADER_OPTIONS(.batch_size = round_argument(argc, argv, 3, "the batch size"),

@@ -12,9 +12,9 @@ int main(int argc, char **argv)
     int64_t samples = round_argument(argc, argv, 4, "samples a turn"), step = 0;
     accel_t *accelerator;
 
-    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = argv[2], .project_dir = argv[1],
-                                           .journal = argv[3]),
-                             &accelerator));
+    ACCEL_CHECK(
+        accel_create(ACCEL_OPTIONS(.log_with = argv[2], .project_dir = argv[1], .journal = argv[3]),
+                     &accelerator));
     ACCEL_CHECK(accel_init_trackers(accelerator, "bench", NULL, NULL));
     round_open(accel_process_index(accelerator));
     while (round_next()) {

@@ -63,11 +63,12 @@ static void meet(shared_t *shared, int64_t processes, int64_t *meetings)
         sched_yield();
 }
 
-static void work(shared_t *shared, size_t count, int64_t samples, int64_t processes,
-                 int64_t rank, bool streaming)
+static void work(shared_t *shared, size_t count, int64_t samples, int64_t processes, int64_t rank,
+                 bool streaming)
 {
     size_t part = count / (size_t)processes / 16 * 16; /* whole cache lines */
-    float *a = shared->arrays[0] + (size_t)rank * part, *b = shared->arrays[1] + (size_t)rank * part;
+    float *a = shared->arrays[0] + (size_t)rank * part,
+          *b = shared->arrays[1] + (size_t)rank * part;
     int64_t meetings = 0;
 
     memset(a, 0, part * sizeof(float)); /* pages belong to who uses them */
@@ -82,8 +83,7 @@ static void work(shared_t *shared, size_t count, int64_t samples, int64_t proces
     }
 }
 
-static void turn(shared_t *shared, size_t count, int64_t samples, int64_t processes,
-                 bool streaming)
+static void turn(shared_t *shared, size_t count, int64_t samples, int64_t processes, bool streaming)
 {
     atomic_store(&shared->arrived, 0);
     for (int64_t rank = 1; rank < processes; rank++) {

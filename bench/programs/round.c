@@ -2,6 +2,7 @@
 #include "round.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +16,15 @@ static struct {
     int count, turns;
 } shared;
 
-static FILE *open_pipe(const char *name, const char *mode)
+/* The driver has both ends open: without it, opening fails or the first read is the end, where
+ * an ordinary open would wait for ever. */
+static FILE *open_pipe(const char *name, int access, const char *mode)
 {
     char path[4096];
 
     snprintf(path, sizeof(path), "%s/%s", getenv("BENCH_DIR"), name);
-    FILE *file = fopen(path, mode);
+    int fd = open(path, access | O_NONBLOCK | O_CLOEXEC);
+    FILE *file = fd >= 0 && fcntl(fd, F_SETFL, access) == 0 ? fdopen(fd, mode) : NULL;
     if (!file) {
         perror(path);
         exit(1);
@@ -38,8 +42,8 @@ void round_open(int rank)
     }
     snprintf(name, sizeof(name), "go.%d", rank);
     if (rank == 0)
-        shared.out = open_pipe("out", "w");
-    shared.go = open_pipe(name, "r");
+        shared.out = open_pipe("out", O_WRONLY, "w");
+    shared.go = open_pipe(name, O_RDONLY, "r");
 }
 
 static void send_samples(void)

@@ -26,8 +26,8 @@ int main(int argc, char **argv)
     accel_optimizer_t *optimizer;
 
     ACCEL_CHECK(accel_create(NULL, &accelerator));
-    ACCEL_CHECK(accel_model_create(
-        ACCEL_MODEL_OPTIONS(.backward = backward, .context = &gradient), &model));
+    ACCEL_CHECK(accel_model_create(ACCEL_MODEL_OPTIONS(.backward = backward, .context = &gradient),
+                                   &model));
     ACCEL_CHECK(accel_model_add(model, "weight", ACCEL_F32, ACCEL_SHAPE(1024), &weight, &gradient));
     ACCEL_CHECK(accel_adamw_create(model, NULL, &optimizer));
     ACCEL_CHECK(accel_prepare(accelerator, model, optimizer, NULL, NULL));

@@ -116,9 +116,9 @@ int main(int argc, char **argv)
     if (argc > 4)
         net.work = round_argument(argc, argv, 4, "millions of multiply-adds") * 1000000 /
                    accel_num_processes(accelerator);
-    ACCEL_CHECK(accel_model_create(ACCEL_MODEL_OPTIONS(.backward = backward, .context = &net,
-                                                       .overwrites_gradients = true),
-                                   &model));
+    ACCEL_CHECK(accel_model_create(
+        ACCEL_MODEL_OPTIONS(.backward = backward, .context = &net, .overwrites_gradients = true),
+        &model));
     add_parameters(model, &net);
     ACCEL_CHECK(accel_adamw_create(model, NULL, &optimizer));
     ACCEL_CHECK(accel_prepare(accelerator, model, optimizer, NULL, NULL));
