@@ -12,6 +12,9 @@
 
 #include <cblas.h>
 
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wkeyword-macro"
+#endif
 #define float double
 #define cblas_sgemm cblas_dgemm
 #define expf exp
