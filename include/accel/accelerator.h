@@ -54,7 +54,7 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_create(const accel_options_t *opt
  * ranks), leave. Destroy models, optimizers, loaders and schedulers before or after. */
 ACCEL_API void accel_destroy(accel_t *accelerator);
 
-/* ---- who am I ---- */
+/* ---- who am I: with NULL, what a process alone is ---- */
 
 ACCEL_API int32_t accel_num_processes(const accel_t *accelerator);
 ACCEL_API int32_t accel_process_index(const accel_t *accelerator);

@@ -13,7 +13,11 @@
  *     ACCEL_ERR_REMOTE    a rank died, left, or reported a failure of its own
  *     ACCEL_ERR_TIMEOUT   a rank did not come within the time-out
  * After any of these the communicator is broken: every later call on it returns
- * ACCEL_ERR_STATE at once, repeating the cause.
+ * ACCEL_ERR_STATE at once, repeating the cause. (Calls above this header, such as
+ * accel_gather(), compare shapes and options before they start; a difference found there
+ * has the same codes and breaks nothing.)
+ *
+ * A child that a rank forks is not the rank: its collectives are refused.
  *
  * Sums are formed in rank order 0..P-1, so results are bit-identical from run to run
  * and on all ranks. bf16 and f16 are combined in fp32 and rounded once, to nearest even.
@@ -41,7 +45,8 @@ typedef struct accel_comm_options {
     size_t struct_size;
 
     /* Where the ranks come from. With nothing set, the environment says: `accel launch`,
-     * torchrun, Open MPI, MPICH, Slurm (in that order), else one process alone. */
+     * torchrun, Open MPI, MPICH, Slurm, or RANK and WORLD_SIZE (in that order), else one process
+     * alone. */
     int32_t num_processes;         /* > 0: the world, given here; process_index and job_id count */
     int32_t process_index;         /* 0 .. num_processes - 1 */
     const char *job_id;            /* the same text on every rank of the job; required then */
@@ -67,6 +72,7 @@ ACCEL_API void accel_comm_destroy(accel_comm_t *comm);
 ACCEL_API accel_status_t accel_comm_abort(accel_comm_t *comm, accel_status_t status,
                                           const char *text);
 
+/* With NULL: those of a process alone. */
 ACCEL_API int32_t accel_comm_rank(const accel_comm_t *comm);
 ACCEL_API int32_t accel_comm_size(const accel_comm_t *comm);
 ACCEL_API int32_t accel_comm_local_rank(const accel_comm_t *comm);

@@ -174,47 +174,47 @@ void accel_destroy(accel_t *accelerator)
 
 int32_t accel_num_processes(const accel_t *accelerator)
 {
-    return accelerator->state.num_processes;
+    return accelerator ? accelerator->state.num_processes : 1;
 }
 
 int32_t accel_process_index(const accel_t *accelerator)
 {
-    return accelerator->state.process_index;
+    return accelerator ? accelerator->state.process_index : 0;
 }
 
 int32_t accel_local_process_index(const accel_t *accelerator)
 {
-    return accelerator->state.local_process_index;
+    return accelerator ? accelerator->state.local_process_index : 0;
 }
 
 accel_device_t accel_device(const accel_t *accelerator)
 {
-    return accelerator->state.device;
+    return accelerator ? accelerator->state.device : (accel_device_t){ACCEL_CPU, 0};
 }
 
 bool accel_is_main_process(const accel_t *accelerator)
 {
-    return accelerator->state.process_index == 0;
+    return accel_process_index(accelerator) == 0;
 }
 
 bool accel_is_local_main_process(const accel_t *accelerator)
 {
-    return accelerator->state.local_process_index == 0;
+    return accel_local_process_index(accelerator) == 0;
 }
 
 bool accel_is_last_process(const accel_t *accelerator)
 {
-    return accelerator->state.process_index == accelerator->state.num_processes - 1;
+    return accel_process_index(accelerator) == accel_num_processes(accelerator) - 1;
 }
 
 bool accel_is_process(const accel_t *accelerator, int32_t process_index)
 {
-    return accelerator->state.process_index == process_index;
+    return accel_process_index(accelerator) == process_index;
 }
 
 bool accel_is_local_process(const accel_t *accelerator, int32_t local_process_index)
 {
-    return accelerator->state.local_process_index == local_process_index;
+    return accel_local_process_index(accelerator) == local_process_index;
 }
 
 /* Flushed, so that lines of a job come in order also through a pipe. */

@@ -187,7 +187,7 @@ accel_status_t accel_backward(accel_t *accelerator, accel_model_t *model)
 
 double accel_gradient_scale(const accel_t *accelerator)
 {
-    return accel__gradient_scale(&accelerator->gradient_state);
+    return accelerator ? accel__gradient_scale(&accelerator->gradient_state) : 1;
 }
 
 accel_status_t accel_accumulate(accel_t *accelerator, accel_model_t *model)
@@ -223,7 +223,7 @@ accel_status_t accel_no_sync_end(accel_t *accelerator, accel_model_t *model)
 
 bool accel_is_sync_step(const accel_t *accelerator)
 {
-    return accel__is_sync_step(&accelerator->gradient_state);
+    return !accelerator || accel__is_sync_step(&accelerator->gradient_state);
 }
 
 accel_status_t accel_sync_gradients(accel_t *accelerator, accel_model_t *model)

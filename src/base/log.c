@@ -46,19 +46,29 @@ static int level_from_environment(void)
     return ACCEL_LOG_WARNING;
 }
 
+/* A sink that causes a message itself must not wait for its own lock. */
+static _Thread_local bool in_sink;
+
 void accel__vlog(accel_log_level_t level, const char *format, va_list arguments)
 {
     char message[2048];
 
+    if (in_sink) {
+        vsnprintf(message, sizeof(message), format, arguments);
+        fprintf(stderr, "accel: %s\n", message);
+        return;
+    }
     pthread_mutex_lock(&lock);
     if (threshold == 0)
         threshold = level_from_environment();
     if ((int)level >= threshold) {
         vsnprintf(message, sizeof(message), format, arguments);
+        in_sink = true;
         if (sink)
             sink(sink_context, level, message);
         else
             fprintf(stderr, "accel: %s\n", message);
+        in_sink = false;
     }
     pthread_mutex_unlock(&lock);
 }

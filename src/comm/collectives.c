@@ -311,9 +311,15 @@ accel_status_t accel__carry_out(accel_comm_t *comm, const accel__call_t *call)
     if (comm->broken != ACCEL_OK)
         return accel__fail(ACCEL_ERR_STATE, "%s: the communicator broke before: %s",
                            call->operation, comm->broken_text);
-    comm->sequence++;
-    if (comm->world.size == 1)
+    if (comm->world.size == 1) {
+        comm->sequence++;
         return alone(call);
+    }
+    if (!accel__is_rank(comm))
+        return accel__fail(ACCEL_ERR_STATE,
+                           "%s: this process is a child that rank %d forked, not the rank itself",
+                           call->operation, (int)comm->world.rank);
+    comm->sequence++;
     if (call->count == 0 && call->kind != ACCEL__MEET)
         return accel__announce(comm, call);
     switch (call->kind) {

@@ -138,10 +138,15 @@ accel_status_t accel_comm_create(const accel_comm_options_t *options, accel_comm
     return status;
 }
 
+bool accel__is_rank(const accel_comm_t *comm)
+{
+    return comm->pid == getpid();
+}
+
 /* In a child of a fork only the copy goes: the rank, and its thread, are the parent's. */
 void accel_comm_destroy(accel_comm_t *comm)
 {
-    bool is_rank = comm && comm->pid == getpid();
+    bool is_rank = comm && accel__is_rank(comm);
 
     if (!comm)
         return;
@@ -180,22 +185,22 @@ accel_status_t accel_comm_abort(accel_comm_t *comm, accel_status_t status, const
 
 int32_t accel_comm_rank(const accel_comm_t *comm)
 {
-    return comm->world.rank;
+    return comm ? comm->world.rank : 0;
 }
 
 int32_t accel_comm_size(const accel_comm_t *comm)
 {
-    return comm->world.size;
+    return comm ? comm->world.size : 1;
 }
 
 int32_t accel_comm_local_rank(const accel_comm_t *comm)
 {
-    return comm->world.local_rank;
+    return comm ? comm->world.local_rank : 0;
 }
 
 int32_t accel_comm_local_size(const accel_comm_t *comm)
 {
-    return comm->world.local_size;
+    return comm ? comm->world.local_size : 1;
 }
 
 /* ---- checking calls ---- */

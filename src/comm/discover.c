@@ -163,8 +163,10 @@ static accel_status_t from_environment(accel__world_t *world)
         return read_ranks(&open_mpi, world);
     }
     if (accel__env("PMI_FD") && accel__env("PMI_SIZE")) {
-        status = mpich_key(world->key, sizeof(world->key));
-        return status == ACCEL_OK ? read_ranks(&mpich, world) : status;
+        status = read_ranks(&mpich, world);
+        if (status == ACCEL_OK && world->size > 1)
+            status = mpich_key(world->key, sizeof(world->key));
+        return status;
     }
     if (accel__env("SLURM_JOB_ID") && accel__env("SLURM_STEP_ID") &&
         accel__env("SLURM_STEP_NUM_TASKS")) {

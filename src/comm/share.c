@@ -43,6 +43,13 @@ static accel_status_t reserve(accel_comm_t *comm, size_t size, uint64_t *place)
     return ACCEL_OK;
 }
 
+/* How many ranks use a block. Blocks far apart in the file may have a counter in common: then
+ * the pages of all but the last stay until the communicator goes. */
+static _Atomic int32_t *users_of(const accel_comm_t *comm, const accel__shared_t *shared)
+{
+    return &comm->segment->users[(shared->offset / 4096) % ACCEL__USERS];
+}
+
 accel_status_t accel__comm_share(accel_comm_t *comm, size_t size, accel__shared_t *shared)
 {
     uint64_t place = 0, places[ACCEL__MAX_LOCAL_RANKS];
@@ -64,17 +71,26 @@ accel_status_t accel__comm_share(accel_comm_t *comm, size_t size, accel__shared_
         *shared = (accel__shared_t){.base = (void *)(uintptr_t)places[0], .size = size};
     else
         status = map_block(comm, size, places[0], MAP_SHARED, shared);
+    if (status == ACCEL_OK)
+        atomic_fetch_add(users_of(comm, shared), 1);
     status = accel__comm_agree(comm, "sharing memory", status);
     if (status != ACCEL_OK)
         accel__comm_unshare(comm, shared);
     return status;
 }
 
+/* The last user of a block gives its pages back; the file keeps a hole there. A block shared
+ * by threads goes with their meeting place. */
 void accel__comm_unshare(accel_comm_t *comm, accel__shared_t *shared)
 {
-    /* A block shared by threads goes with their meeting place. */
-    if (shared->base && (!comm->threads || comm->world.size == 1))
+    bool is_file = comm->world.size > 1 && !comm->threads;
+
+    if (shared->base && (is_file || comm->world.size == 1))
         munmap(shared->base, shared->size);
+    if (shared->base && is_file && accel__is_rank(comm) &&
+        atomic_fetch_sub(users_of(comm, shared), 1) == 1)
+        fallocate(comm->meeting.memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)shared->offset, (off_t)shared->size);
     *shared = (accel__shared_t){0};
 }
 

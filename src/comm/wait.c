@@ -108,6 +108,8 @@ static accel_status_t broken_by_other(accel_comm_t *comm, const accel__call_t *c
         return break_here(comm, ACCEL_ERR_REMOTE,
                           "the communicator broke, and the rank that "
                           "knew why died while saying so");
+    if (strncmp(segment->cause_text, call->operation, strlen(call->operation)) == 0)
+        return break_here(comm, segment->cause, segment->cause_text);
     snprintf(text, sizeof(text), "%s: %s", call->operation, segment->cause_text);
     return break_here(comm, segment->cause, text);
 }

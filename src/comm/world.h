@@ -28,6 +28,7 @@ accel_status_t accel__discover(const accel_comm_options_t *options, accel__world
 #define ACCEL__SITE_SIZE 48
 #define ACCEL__NAME_SIZE 32
 #define ACCEL__ERROR_SIZE 512
+#define ACCEL__USERS 512
 
 /* One operation as a rank announces it. */
 typedef struct accel__record {
@@ -69,6 +70,7 @@ typedef struct accel__segment {
     int32_t cause_rank;
     char cause_text[ACCEL__ERROR_SIZE];
     uint64_t shared_end; /* file offset where the next shared block goes; rank 0's */
+    _Atomic int32_t users[ACCEL__USERS]; /* of shared blocks: share.c */
     _Alignas(ACCEL__LINE) accel__slot_t slots[];
 } accel__segment_t;
 
@@ -186,6 +188,9 @@ accel_status_t accel__break(accel_comm_t *comm, accel_status_t cause, const char
 
 /* Payload of `rank` for the operation under way. */
 unsigned char *accel__payload(const accel_comm_t *comm, int32_t rank);
+
+/* Is this the process that joined, not a child it forked? */
+bool accel__is_rank(const accel_comm_t *comm);
 
 /* Carry the call out on this thread. */
 accel_status_t accel__carry_out(accel_comm_t *comm, const accel__call_t *call);

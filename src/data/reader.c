@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 void accel__reader_init(accel__reader_t *reader, bool threaded)
 {
@@ -69,6 +70,7 @@ static accel_status_t start_thread(accel__reader_t *reader)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     errno = pthread_create(&reader->thread, NULL, run, reader);
     reader->started = errno == 0;
+    reader->pid = getpid();
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!reader->started)
         return accel__fail_errno(ACCEL_ERR_NO_MEMORY, "cannot start the loader's thread");
@@ -137,8 +139,16 @@ accel_status_t accel__reader_take(accel__reader_t *reader, const accel__slot_t *
     return ACCEL_OK;
 }
 
+/* In a child of a fork there is no such thread to stop, and nobody who waits on anything. */
+static bool in_child(const accel__reader_t *reader)
+{
+    return reader->started && reader->pid != getpid();
+}
+
 void accel__reader_stop(accel__reader_t *reader)
 {
+    if (in_child(reader))
+        return;
     atomic_store(&reader->cancelled, true);
     pthread_mutex_lock(&reader->lock);
     reader->limit = 0;
@@ -155,6 +165,10 @@ void accel__reader_clear(accel__reader_t *reader)
 
 void accel__reader_fini(accel__reader_t *reader)
 {
+    if (in_child(reader)) {
+        accel__reader_clear(reader);
+        return;
+    }
     accel__reader_stop(reader);
     if (reader->started) {
         pthread_mutex_lock(&reader->lock);

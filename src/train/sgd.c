@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train/optimizer.h"
 
+#include <float.h>
 #include <math.h>
 
 static void begin(accel_optimizer_t *optimizer, int64_t t, double grad_scale)
@@ -49,7 +50,7 @@ static accel_status_t check(const accel_sgd_options_t *options)
     if (status == ACCEL_OK)
         status = accel__check_option(name, "momentum", options->momentum, 0, INFINITY);
     if (status == ACCEL_OK)
-        status = accel__check_option(name, "dampening", options->dampening, -INFINITY, INFINITY);
+        status = accel__check_option(name, "dampening", options->dampening, -DBL_MAX, INFINITY);
     if (status == ACCEL_OK)
         status = accel__check_option(name, "weight_decay", options->weight_decay, 0, INFINITY);
     if (status == ACCEL_OK && options->nesterov &&

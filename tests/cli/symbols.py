@@ -17,6 +17,7 @@ STATE = {
     "base/error.c:last_error": "like errno: the last error's line, a thread",
     "base/error.c:site_file": "where a thread's caller stands",
     "base/error.c:site_line": "where a thread's caller stands",
+    "base/log.c:in_sink": "a thread inside the sink must not wait for the sink's lock",
     "base/log.c:lock": "messages go to stderr or one callback, process-wide as stderr is",
     "base/log.c:sink": "messages go to stderr or one callback, process-wide as stderr is",
     "base/log.c:sink_context": "messages go to stderr or one callback, process-wide as stderr is",

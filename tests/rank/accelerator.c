@@ -334,6 +334,8 @@ static void null_arguments(void)
     CHECK_ERROR("accel_prepare()");
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_gather(accelerator, NULL, NULL));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_log(NULL, NULL, 0));
+    CHECK_INT(1, accel_num_processes(NULL));
+    CHECK(accel_is_main_process(NULL) && accel_is_last_process(NULL) && accel_is_sync_step(NULL));
     CHECK(accel_get_tracker(accelerator, "wandb") == NULL);
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_wandb_run_log_artifact(NULL, NULL));
     CHECK_OK(accel_end_training(accelerator));

@@ -13,8 +13,8 @@ static void errors_quote_themselves_on_one_line(void)
 
 static void numbers_are_parsed_whole_or_refused(void)
 {
-    static const char *const bad[] = {"", " 1", "1 ", "1x", "x", "+1", "11", "-1", "1e3",
-                                      "99999999999999999999"};
+    static const char *const bad[] = {"",   " 1", "1 ", "1x",  "x",
+                                      "+1", "11", "-1", "1e3", "99999999999999999999"};
     int64_t value = 5;
 
     CHECK_OK(accel__parse_int("10", "N", 0, 10, &value));
@@ -39,8 +39,7 @@ static void options_of_other_versions(void)
     CHECK_OK(accel__options_read(&read, sizeof(read), &wide, "options"));
     CHECK_INT(9, read.timeout_ms);
     wide.newer = 1;
-    CHECK_STATUS(ACCEL_ERR_UNSUPPORTED,
-                 accel__options_read(&read, sizeof(read), &wide, "options"));
+    CHECK_STATUS(ACCEL_ERR_UNSUPPORTED, accel__options_read(&read, sizeof(read), &wide, "options"));
     wide.options.struct_size = 3;
     CHECK_STATUS(ACCEL_ERR_INVALID, accel__options_read(&read, sizeof(read), &wide, "options"));
 }
@@ -87,6 +86,24 @@ static void nearest_name(void)
     CHECK(accel__nearest("zebra", names, 4) == NULL);
 }
 
+static int messages;
+
+static void sink_that_logs(void *context, accel_log_level_t level, const char *message)
+{
+    (void)context, (void)level, (void)message;
+    messages++;
+    accel__log(ACCEL_LOG_ERROR, "from within the sink");
+}
+
+static void a_sink_may_cause_a_message(void)
+{
+    accel_set_log_callback(sink_that_logs, NULL);
+    accel__log(ACCEL_LOG_ERROR, "first");
+    accel__log(ACCEL_LOG_DEBUG, "dropped");
+    accel_set_log_callback(NULL, NULL);
+    CHECK_INT(1, messages);
+}
+
 static void half_floats_round_trip(void)
 {
     for (uint32_t half = 0; half < 0x10000; half++) {
@@ -110,4 +127,5 @@ static void half_floats_round_trip(void)
 
 TEST_MAIN(TEST(errors_quote_themselves_on_one_line), TEST(numbers_are_parsed_whole_or_refused),
           TEST(options_of_other_versions), TEST(dictionaries_are_copied_deep),
-          TEST(bad_dictionaries_are_named), TEST(nearest_name), TEST(half_floats_round_trip))
+          TEST(bad_dictionaries_are_named), TEST(nearest_name), TEST(half_floats_round_trip),
+          TEST(a_sink_may_cause_a_message))

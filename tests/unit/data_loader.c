@@ -8,6 +8,9 @@
 
 #include "test.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "data/data.h"
 
 /* Samples that are their own number, and that go wrong where told. */
@@ -179,6 +182,31 @@ static void order_is_the_same_with_and_without_prefetch(void)
     CHECK(!source.signals_open);
     accel_loader_destroy(ahead);
     accel_loader_destroy(direct);
+    accel_dataset_destroy(dataset);
+}
+
+/* A child that a program forks in the middle of an epoch may clean up its copy. */
+static void a_forked_child_destroys_its_copy(void)
+{
+    source_t source = {.bad = -1};
+    accel_dataset_t *dataset = dataset_of(&source, 100);
+    accel_loader_t *loader = loader_of(dataset, *ACCEL_LOADER_OPTIONS(.batch_size = 7));
+    accel_batch_t batch;
+    int status = 1;
+    pid_t child;
+
+    CHECK_OK(accel_loader_begin(loader, 0));
+    CHECK_OK(accel_loader_next(loader, &batch));
+    child = fork();
+    if (child == 0) {
+        accel_loader_destroy(loader);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    for (int64_t step = 1; step < accel_loader_length(loader); step++)
+        CHECK_OK(accel_loader_next(loader, &batch));
+    CHECK_STATUS(ACCEL_END, accel_loader_next(loader, &batch));
+    accel_loader_destroy(loader);
     accel_dataset_destroy(dataset);
 }
 
@@ -479,7 +507,8 @@ static void signatures(void)
     CHECK(strstr(text, "seed 5"));
 }
 
-TEST_MAIN(TEST(options_are_checked), TEST(one_process_sees_a_short_last_batch),
+TEST_MAIN(TEST(a_forked_child_destroys_its_copy), TEST(options_are_checked),
+          TEST(one_process_sees_a_short_last_batch),
           TEST(order_is_the_same_with_and_without_prefetch), TEST(seeds_and_epochs),
           TEST(leaving_early_and_starting_again), TEST(giving_up_waits_for_one_sample_at_most),
           TEST(errors_of_the_callback_name_the_sample), TEST(batches_are_not_allocated_one_by_one),
