@@ -95,6 +95,7 @@ def browse(page, *arguments):
         command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
                    "--no-first-run", "--disable-background-networking", "--disable-component-update",
                    "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
+                   "--disable-crashpad-for-testing",
                    f"--user-data-dir={profile}", "--virtual-time-budget=5000", *arguments, page]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    stdin=subprocess.DEVNULL, start_new_session=True,

@@ -73,7 +73,7 @@ def stock_run(folder, exit_code=0):
         file.write(PROGRAM)
     command = [sys.executable, program, folder, str(ROWS), HOSTILE, str(exit_code)]
     subprocess.run(command, check=True, timeout=150, capture_output=True,
-                   env={**os.environ, "HOME": folder, "WANDB_SILENT": "true"})
+                   env={**os.environ, "HOME": folder, "TMPDIR": folder, "WANDB_SILENT": "true"})
     return command
 
 
