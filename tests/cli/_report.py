@@ -88,6 +88,16 @@ def browser():
     return found
 
 
+def end_strays(profile):
+    """The crash handler leaves the group: it is known by this profile's name."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if profile.encode() in pathlib.Path(f"/proc/{entry}/cmdline").read_bytes():
+                os.kill(int(entry), signal.SIGKILL)
+        except OSError:
+            pass  # gone meanwhile
+
+
 def browse(page, *arguments):
     """Standard output of a browser that has this page open. It has no network, and its processes
     are a group of their own that is ended with it."""
@@ -95,11 +105,10 @@ def browse(page, *arguments):
         command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
                    "--no-first-run", "--disable-background-networking", "--disable-component-update",
                    "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
-                   "--disable-crashpad-for-testing",
                    f"--user-data-dir={profile}", "--virtual-time-budget=5000", *arguments, page]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    stdin=subprocess.DEVNULL, start_new_session=True,
-                                   env={**os.environ, "HOME": profile})
+                                   env={**os.environ, "HOME": profile, "TMPDIR": profile})
         try:
             out, err = process.communicate(timeout=100)
         finally:
@@ -107,5 +116,6 @@ def browse(page, *arguments):
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+            end_strays(profile)
         assert process.returncode == 0, err.decode(errors="replace")
         return out.decode()
