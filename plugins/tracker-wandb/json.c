@@ -79,8 +79,8 @@ void accel__wandb_json_number(accel__wandb_text_t *text, double value, accel__wa
         accel__wandb_text_puts(text, "Infinity");
         return;
     }
-    char digits[24];
-    int exponent;
+    char digits[24] = "";
+    int exponent = 0;
     shortest_digits(fabs(value), digits, &exponent);
     if (exponent < styles[style].least || exponent > styles[style].most) {
         put_scientific(text, digits, exponent, styles[style].exponent_digits);

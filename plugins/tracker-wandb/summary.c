@@ -59,7 +59,7 @@ static bool is_shown(accel_type_t type)
 static accel_status_t add_point(accel__wandb_metric_t *metric, double value)
 {
     if (!metric->points)
-        metric->points = malloc(ACCEL__WANDB_POINTS * sizeof(*metric->points));
+        metric->points = calloc(ACCEL__WANDB_POINTS, sizeof(*metric->points));
     if (!metric->points)
         return accel__wandb_fail_memory();
     if (metric->seen++ % metric->stride)

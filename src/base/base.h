@@ -41,6 +41,13 @@ const char *accel__call_site(int *line);
 #define accel__fail_memory(what, size) ((void)accel__fail_memory(what, size), ACCEL_ERR_NO_MEMORY)
 #endif
 
+/* What a static analyser cannot know from one file; nothing in a real build. */
+#ifdef __clang_analyzer__
+#define accel__assume(condition) ((condition) ? (void)0 : __builtin_unreachable())
+#else
+#define accel__assume(condition) ((void)0)
+#endif
+
 /* ---- log (log.c) ---- */
 
 void accel__log(accel_log_level_t level, const char *format, ...) ACCEL_PRINTF(2, 3);

@@ -48,6 +48,7 @@ static inline uint64_t accel__hash(uint64_t hash, const void *data, size_t size)
     const unsigned char *bytes = data;
 
     for (size_t i = 0; i < size; i++)
+        /* clang-tidy 14 loses track of array initialisers that convert: NOLINTNEXTLINE */
         hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
     return hash;
 }

@@ -110,6 +110,7 @@ accel_status_t accel_comm_alloc(accel_comm_t *comm, size_t size, void **memory)
     block = malloc(sizeof(*block));
     status = accel__comm_agree(comm, "accel_comm_alloc",
                                block ? ACCEL_OK : accel__fail_memory("a block", sizeof(*block)));
+    accel__assume(block || status != ACCEL_OK);
     if (status == ACCEL_OK)
         status = accel__comm_share(comm, all, &block->shared);
     if (status != ACCEL_OK) {

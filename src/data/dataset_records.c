@@ -84,6 +84,7 @@ static accel_status_t measure(records_t *records)
         return accel__fail(ACCEL_ERR_FORMAT, "%s: %llu bytes, shorter than the header of %llu",
                            records->path, (unsigned long long)records->file_size,
                            (unsigned long long)records->header_size);
+    accel__assume(records->record_size > 0);
     body = records->file_size - records->header_size;
     if (body % records->record_size != 0)
         return accel__fail(ACCEL_ERR_FORMAT,

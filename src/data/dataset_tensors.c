@@ -34,6 +34,7 @@ static accel_status_t row_field(const accel_tensor_t *tensor, int index, int64_t
     status = accel__tensor_check(tensor, what);
     if (status != ACCEL_OK)
         return status;
+    accel__assume(tensor && tensor->shape);
     if (tensor->ndim < 1)
         return accel__fail(ACCEL_ERR_INVALID, "%s has no dimension to take samples from", what);
     if (tensor->shape[0] != length)

@@ -68,6 +68,7 @@ static accel_status_t exchange(accel_comm_t *comm, const row_view_t *view,
     status = accel__tensor_create(view->tensor.dtype, view->tensor.ndim, shape, gathered);
     if (status != ACCEL_OK)
         return accel__ops_give_up(comm, status);
+    accel__assume(*gathered);
     own = (char *)(*gathered)->data + rank * (size_t)longest * view->row_size;
     if (used > 0)
         memcpy(own, view->tensor.data, used);
@@ -103,6 +104,7 @@ accel_status_t accel__ops_gather_rows(accel_comm_t *comm, const char *operation,
     status = accel__ops_meet(comm, &call, &notes);
     if (status != ACCEL_OK)
         return status;
+    accel__assume(gathered);
     status = exchange(comm, &view, notes, gathered);
     if (status != ACCEL_OK) {
         accel_tensor_destroy(*gathered);
