@@ -465,7 +465,7 @@ def loader(bench):
                                length, batch, workers]))
         c.run()
         for workers in (2, 0):
-            yield compare(c, "loader", "accel", f"torch DataLoader, {workers} workers", "thousand samples/s",
+            yield compare(c, "loader", "accel", f"torch DataLoader, {workers} workers", "k samples/s",
                           rate, aim=AHEAD, more_is_better=True, version=bench.torch_version(),
                           settings=f"{samples} samples of 2 x {length} tokens, batches of {batch}, shuffled; "
                                    "ours: one thread that reads ahead")
