@@ -16,15 +16,17 @@ from _gate import SOURCE
 from _jobs import environment
 from _launch import BUILD, check, contains, equal, main
 
-SHORT = ["2", "--steps", "20", "--layers", "1", "--width", "16", "--heads", "1"]
+TINY = ["2", "--layers", "1", "--width", "16", "--heads", "1"]
+SHORT = [*TINY, "--steps", "20"]
+LONG = [*TINY, "--epochs", "1000"]  # does not come to its end by itself
 HANG = 200
 
 
 class Demo:
-    def __init__(self, directory):
+    def __init__(self, directory, options):
         self.mark = uuid.uuid4().hex
         self.process = subprocess.Popen(
-            ["sh", f"{SOURCE}/scripts/demo", *SHORT], stdin=subprocess.DEVNULL, text=True,
+            ["sh", f"{SOURCE}/scripts/demo", *options], stdin=subprocess.DEVNULL, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             env=environment(HOME=directory, ACCEL_DEMO_DIR=directory, ACCEL_BUILD_DIR=str(BUILD),
                             ACCEL_TEST_MARK=self.mark))
@@ -48,7 +50,7 @@ class Demo:
 
 def test_shows_what_it_promises():
     with tempfile.TemporaryDirectory() as directory:
-        demo = Demo(directory)
+        demo = Demo(directory, SHORT)
         output, _ = demo.process.communicate(timeout=HANG)
         equal(0, demo.process.returncode, output)
         demo.check_gone()
@@ -72,7 +74,7 @@ def test_interrupted():
     """In each of its parts: the whole of what it started ends."""
     for part in ("== The same training", "== A process of", "== The whole training"):
         with tempfile.TemporaryDirectory() as directory:
-            demo = Demo(directory)
+            demo = Demo(directory, LONG)
             for line in demo.process.stdout:
                 if line.startswith(part):
                     break
