@@ -19,20 +19,6 @@ static accel_status_t fail_digest(void)
                              "wandb: libcrypto refuses MD5, which artifacts' digests are made of");
 }
 
-static int copy_piece(int fd, const char *data, size_t size)
-{
-    while (size) {
-        ssize_t written = write(fd, data, size);
-        if (written < 0 && errno != EINTR)
-            return errno;
-        if (written > 0) {
-            data += written;
-            size -= (size_t)written;
-        }
-    }
-    return 0;
-}
-
 /* Everything from `fd` into the digest and to `copy_fd`. */
 static accel_status_t digest_stream(EVP_MD_CTX *md5, int fd, int copy_fd, char *piece,
                                     const char *path, int64_t *size)
@@ -46,7 +32,7 @@ static accel_status_t digest_stream(EVP_MD_CTX *md5, int fd, int copy_fd, char *
         if (got < 0)
             return accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot read the artifact's file",
                                            path);
-        int error = copy_fd < 0 ? 0 : copy_piece(copy_fd, piece, (size_t)got);
+        int error = copy_fd < 0 ? 0 : accel__wandb_write_all(copy_fd, piece, (size_t)got);
         if (error)
             return accel__wandb_fail_errno(ACCEL_ERR_IO, error,
                                            "cannot stage (WANDB_DATA_DIR says where) the "

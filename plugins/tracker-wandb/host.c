@@ -187,3 +187,19 @@ int accel__wandb_make_dirs(const char *path)
     free(copy);
     return error;
 }
+
+int accel__wandb_write_all(int fd, const char *data, size_t size)
+{
+    while (size) {
+        ssize_t written = write(fd, data, size);
+        if (written == 0)
+            return EIO;
+        if (written < 0 && errno != EINTR)
+            return errno;
+        if (written > 0) {
+            data += written;
+            size -= (size_t)written;
+        }
+    }
+    return 0;
+}

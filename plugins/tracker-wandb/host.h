@@ -24,6 +24,9 @@ accel_status_t accel__wandb_random_id(char *text, size_t length);
 /* A version 7 UUID: 36 characters and a NUL. */
 accel_status_t accel__wandb_uuid(char text[37]);
 
+/* All of it, or the error number. */
+int accel__wandb_write_all(int fd, const char *data, size_t size);
+
 /* The name nearest to `name`, or NULL if none is near. */
 const char *accel__wandb_nearest(const char *name, const char *const *names, size_t count);
 

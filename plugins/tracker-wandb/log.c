@@ -6,6 +6,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "host.h"
+
 enum { BLOCK = 32768, CHUNK_HEADER = 7 };
 enum { FULL = 1, FIRST = 2, MIDDLE = 3, LAST = 4 };
 
@@ -62,26 +64,10 @@ void accel__wandb_log_append(accel__wandb_log_t *log, const void *record, size_t
     } while (!last && !log->pending.failed);
 }
 
-static int write_all(int fd, const char *data, size_t size)
-{
-    while (size) {
-        ssize_t written = write(fd, data, size);
-        if (written == 0)
-            return EIO;
-        if (written < 0 && errno != EINTR)
-            return errno;
-        if (written > 0) {
-            data += written;
-            size -= (size_t)written;
-        }
-    }
-    return 0;
-}
-
 int accel__wandb_log_commit(accel__wandb_log_t *log)
 {
     int error =
-        log->pending.failed ? ENOMEM : write_all(log->fd, log->pending.data, log->pending.length);
+        log->pending.failed ? ENOMEM : accel__wandb_write_all(log->fd, log->pending.data, log->pending.length);
     if (!error)
         log->committed += log->pending.length;
     /* half a row would hide every later one from readers */
