@@ -135,7 +135,9 @@ static accel_dataset_t *dataset_of(text_t *text)
     accel_dataset_t *dataset;
 
     ACCEL_CHECK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = text->length,
-        .get = get_sample, .context = text, .fields = fields, .num_fields = 2), &dataset));
+                                                           .get = get_sample, .context = text,
+                                                           .fields = fields, .num_fields = 2),
+                                     &dataset));
     return dataset;
 }
 

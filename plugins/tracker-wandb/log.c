@@ -66,8 +66,9 @@ void accel__wandb_log_append(accel__wandb_log_t *log, const void *record, size_t
 
 int accel__wandb_log_commit(accel__wandb_log_t *log)
 {
-    int error =
-        log->pending.failed ? ENOMEM : accel__wandb_write_all(log->fd, log->pending.data, log->pending.length);
+    int error = log->pending.failed
+                    ? ENOMEM
+                    : accel__wandb_write_all(log->fd, log->pending.data, log->pending.length);
     if (!error)
         log->committed += log->pending.length;
     /* half a row would hide every later one from readers */

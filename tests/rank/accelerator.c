@@ -427,5 +427,5 @@ static void teardown(void)
 }
 
 TEST_MAIN(TEST(predicates), TEST(main_process_first), TEST(tensors), TEST(agreement),
-          TEST(bad_options), TEST(bad_environment), TEST(null_arguments),
-          TEST(accelerators), TEST(teardown))
+          TEST(bad_options), TEST(bad_environment), TEST(null_arguments), TEST(accelerators),
+          TEST(teardown))
