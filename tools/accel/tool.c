@@ -13,7 +13,10 @@ void tool_say(const char *command, const char *format, ...)
 {
     va_list arguments;
 
-    fprintf(stderr, command ? "accel %s: " : "accel: ", command);
+    if (command)
+        fprintf(stderr, "accel %s: ", command);
+    else
+        fputs("accel: ", stderr);
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
