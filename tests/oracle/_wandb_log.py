@@ -45,6 +45,9 @@ EXPLAINED = {
                  "stock leaves the user's name in the remote's URL; here it goes too"),
 }
 
+# Records that stock's threads may or may not write in a short run.
+BY_CHANCE = {"stats", "output_raw"}
+
 VARIES = [
     r".*\b(start_time|started_at)",
     r"environment\.writer_id",

@@ -26,6 +26,7 @@ def rows(wandb, directory, _):
         "tiny": 1e-5, "tinier": 1.5e-7, "big": 1e16, "e15": 1e15, "list": [1e22, 0.1, math.nan],
         "nest": {"nan": math.nan, "t": (1, 2)}, "s": "é\n\"<>&\x01", "b": True, "nan": math.nan,
         "large": 2**64 - 1}, allow_val_change=True)
+    print("a line of the program's, for the console", flush=True)
     for i in range(3):
         run.log({"train_loss": 1.12 - i * 0.1, "valid_loss": 0.8}, step=i)
     run.log({"late": 1}, step=1)
@@ -171,7 +172,8 @@ def main():
             where = os.path.join(base, str(index))
             os.mkdir(where)
             problems += check(where)
-    problems += [f"not met: the explained difference {name}" for name in set(log.EXPLAINED) - used]
+    problems += [f"not met: the explained difference {name}"
+                 for name in set(log.EXPLAINED) - log.BY_CHANCE - used]
     documented = log.documented_differences(SOURCE)
     if documented != set(log.EXPLAINED):
         problems.append(f"docs/wandb.md and the test explain other differences: "
