@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """programs/round.h for the peers that are Python: the driver says when to measure."""
 import os
+import time
 
 
 def open_pipe(path, access, mode):
@@ -29,3 +30,16 @@ class Turns:
 
     def sample(self, seconds):
         self.samples.append(seconds)
+
+
+def measure_allreduce(turns, tensor, reduce, barrier, samples, inner):
+    """In each turn `samples` times the mean of `inner` calls; the first call is warm-up."""
+    for _ in turns:
+        tensor.zero_()
+        reduce()
+        for _ in range(samples):
+            barrier()
+            start = time.monotonic()
+            for _ in range(inner):
+                reduce()
+            turns.sample((time.monotonic() - start) / inner)

@@ -4,13 +4,12 @@ inference on CPUs): deepspeed_allreduce.py COUNT INNER SAMPLES. bench/environmen
 import glob
 import os
 import sys
-import time
 
 import torch
 import torch.distributed as dist
 from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
 
-from _round import Turns
+from _round import Turns, measure_allreduce
 
 count, inner, samples = map(int, sys.argv[1:4])
 torch.set_num_threads(1)
@@ -34,14 +33,5 @@ dist.barrier()
 if dist.get_rank() == 0:  # all have mapped them, and nobody else would remove them
     for left in glob.glob(f"/dev/shm/deepspeed_allreduce_buffer_*_{os.environ['MASTER_PORT']}_*"):
         os.unlink(left)
-turns = Turns(dist.get_rank())
-for _ in turns:
-    tensor.zero_()
-    reduce()
-    for _ in range(samples):
-        dist.barrier()
-        start = time.monotonic()
-        for _ in range(inner):
-            reduce()
-        turns.sample((time.monotonic() - start) / inner)
+measure_allreduce(Turns(dist.get_rank()), tensor, reduce, dist.barrier, samples, inner)
 dist.destroy_process_group()

@@ -2,12 +2,11 @@
 """The time of torch.distributed.all_reduce on Gloo: torch_allreduce.py COUNT INNER SAMPLES PARTS.
 PARTS > 1: the tensor in as many parts that are reduced at the same time."""
 import sys
-import time
 
 import torch
 import torch.distributed as dist
 
-from _round import Turns
+from _round import Turns, measure_allreduce
 
 count, inner, samples, parts = map(int, sys.argv[1:5])
 torch.set_num_threads(1)
@@ -24,14 +23,5 @@ def reduce():
         work.wait()
 
 
-turns = Turns(dist.get_rank())
-for _ in turns:
-    tensor.zero_()
-    reduce()
-    for _ in range(samples):
-        dist.barrier()
-        start = time.monotonic()
-        for _ in range(inner):
-            reduce()
-        turns.sample((time.monotonic() - start) / inner)
+measure_allreduce(Turns(dist.get_rank()), tensor, reduce, dist.barrier, samples, inner)
 dist.destroy_process_group()

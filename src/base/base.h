@@ -77,9 +77,8 @@ void accel__text_free(accel__text_t *text);
 
 /* ---- files (io.c) ---- */
 
-/* Write or read all of `size`, through EINTR and short counts. `path` is for the message. */
+/* Write all of `size`, through EINTR and short counts. `path` is for the message. */
 accel_status_t accel__write_full(int fd, const void *data, size_t size, const char *path);
-accel_status_t accel__read_full(int fd, void *data, size_t size, const char *path);
 
 /* Make a directory and its parents; existing ones are fine. */
 accel_status_t accel__make_dirs(const char *path);
@@ -95,9 +94,6 @@ const char *accel__env(const char *name);
 accel_status_t accel__env_int(const char *name, int64_t min, int64_t max, int64_t *value,
                               bool *set);
 
-/* y/yes/t/true/on/1 and n/no/f/false/off/0 in any case; else an error. */
-accel_status_t accel__env_bool(const char *name, bool *value, bool *set);
-
 /* The same number parser, for text from elsewhere; `what` is for the message. */
 accel_status_t accel__parse_int(const char *text, const char *what, int64_t min, int64_t max,
                                 int64_t *value);
@@ -112,6 +108,12 @@ accel_status_t accel__options_read(void *destination, size_t size, const void *s
 
 /* ACCEL_DEFAULT becomes `fallback`; a value that is no tri-state is an error naming `what`. */
 accel_status_t accel__tristate(accel_tristate_t value, bool fallback, const char *what, bool *out);
+
+/* ---- forks (fork.c) ---- */
+
+/* A number that is another one in a child this process forks, which has none of its threads and no
+ * right to what it shares with others. Cheap enough for every call: getpid() is a system call. */
+unsigned accel__process_mark(void);
 
 /* ---- time (clock.c) ---- */
 
@@ -170,10 +172,8 @@ accel_status_t accel__dict_check(const accel_item_t *dict, const char *what);
 /* The item of that key, or NULL. */
 const accel_item_t *accel__dict_find(const accel_item_t *dict, const char *key);
 
-/* A deep copy in one block, to free(). NULL gives an empty one. */
-accel_status_t accel__dict_copy(const accel_item_t *dict, accel_item_t **copy);
-
-/* Bytes accel__dict_pack() needs; and the copy into a caller's block, aligned to 16. */
+/* A deep copy in one block of the caller's, aligned to 16, and the bytes it needs. NULL gives an
+ * empty dictionary. */
 size_t accel__dict_packed_size(const accel_item_t *dict);
 accel_item_t *accel__dict_pack(const accel_item_t *dict, void *block);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/base.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define DEPTH_MAX 8
@@ -156,18 +155,6 @@ accel_item_t *accel__dict_pack(const accel_item_t *dict, void *block)
 {
     pack(dict, block);
     return block;
-}
-
-accel_status_t accel__dict_copy(const accel_item_t *dict, accel_item_t **copy)
-{
-    size_t size = accel__dict_packed_size(dict);
-    void *block = malloc(size);
-
-    *copy = NULL;
-    if (!block)
-        return accel__fail_memory("a dictionary", size);
-    *copy = accel__dict_pack(dict, block);
-    return ACCEL_OK;
 }
 
 #define NAME_MAX_COMPARED 64

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 const char *accel__env(const char *name)
 {
@@ -37,22 +36,4 @@ accel_status_t accel__env_int(const char *name, int64_t min, int64_t max, int64_
 
     *set = text != NULL;
     return text ? accel__parse_int(text, name, min, max, value) : ACCEL_OK;
-}
-
-accel_status_t accel__env_bool(const char *name, bool *value, bool *set)
-{
-    static const char *const yes[] = {"y", "yes", "t", "true", "on", "1"};
-    static const char *const no[] = {"n", "no", "f", "false", "off", "0"};
-    const char *text = accel__env(name);
-
-    *set = text != NULL;
-    for (size_t i = 0; text && i < sizeof(yes) / sizeof(*yes); i++) {
-        if (strcasecmp(text, yes[i]) == 0 || strcasecmp(text, no[i]) == 0) {
-            *value = strcasecmp(text, yes[i]) == 0;
-            return ACCEL_OK;
-        }
-    }
-    if (text)
-        return accel__fail(ACCEL_ERR_INVALID, "%s is '%s'; expected yes or no", name, text);
-    return ACCEL_OK;
 }

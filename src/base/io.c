@@ -24,25 +24,6 @@ accel_status_t accel__write_full(int fd, const void *data, size_t size, const ch
     return ACCEL_OK;
 }
 
-accel_status_t accel__read_full(int fd, void *data, size_t size, const char *path)
-{
-    char *at = data;
-
-    while (size > 0) {
-        ssize_t n = read(fd, at, size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return accel__fail_errno(ACCEL_ERR_IO, "%s: cannot read %zu bytes", path, size);
-        if (n == 0)
-            return accel__fail(ACCEL_ERR_FORMAT, "%s: ends %zu bytes early", path, size);
-        at += n;
-        size -= (size_t)n;
-    }
-    return ACCEL_OK;
-}
-
 accel_status_t accel__make_dirs(const char *path)
 {
     char *copy = accel__strdup(path);

@@ -128,7 +128,7 @@ static const accel__block_t *block_of(const accel_comm_t *comm, const accel__cal
     size_t bytes = call->count * accel_dtype_size(call->dtype);
 
     for (const accel__block_t *block = comm->blocks; block; block = block->next) {
-        uintptr_t own = (uintptr_t)block->shared.base + (size_t)comm->world.rank * block->size;
+        uintptr_t own = (uintptr_t)accel__block_part(block, comm->world.rank);
         uintptr_t buffer = (uintptr_t)call->recv;
 
         if (call->send == call->recv && buffer >= own && bytes <= block->size &&
@@ -148,9 +148,9 @@ static place_t place_of(const accel_comm_t *comm, const accel__call_t *call,
 {
     if (!block)
         return (place_t){0};
-    return (place_t){block->serial,
-                     (uint64_t)((uintptr_t)call->recv - (uintptr_t)block->shared.base -
-                                (size_t)comm->world.rank * block->size)};
+    return (place_t){
+        block->serial,
+        (uint64_t)((uintptr_t)call->recv - (uintptr_t)accel__block_part(block, comm->world.rank))};
 }
 
 static bool all_places_are(const accel_comm_t *comm, place_t place)
@@ -172,7 +172,7 @@ static accel_status_t allreduce_in_place(accel_comm_t *comm, const accel__call_t
     size_t begin, count;
 
     for (int32_t r = 0; r < comm->world.size; r++) {
-        buffers[r] = (char *)block->shared.base + (size_t)r * block->size + offset;
+        buffers[r] = (char *)accel__block_part(block, r) + offset;
         sources[r] = buffers[r];
     }
     slice_of(comm->world.rank, comm->world.size, call->count, &begin, &count);

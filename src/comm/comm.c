@@ -129,7 +129,7 @@ accel_status_t accel_comm_create(const accel_comm_options_t *options, accel_comm
     pthread_mutex_init(&(*comm)->lock, NULL);
     pthread_cond_init(&(*comm)->changed, NULL);
     meeting_none(&(*comm)->meeting);
-    (*comm)->pid = getpid();
+    (*comm)->process_mark = accel__process_mark();
     status = create(&read, *comm);
     if (status != ACCEL_OK) {
         accel_comm_destroy(*comm);
@@ -140,7 +140,7 @@ accel_status_t accel_comm_create(const accel_comm_options_t *options, accel_comm
 
 bool accel__is_rank(const accel_comm_t *comm)
 {
-    return comm->pid == getpid();
+    return comm->process_mark == accel__process_mark();
 }
 
 /* In a child of a fork only the copy goes: the rank, and its thread, are the parent's. */
@@ -153,8 +153,7 @@ void accel_comm_destroy(accel_comm_t *comm)
     if (is_rank)
         accel__stop_worker(comm);
     while (comm->blocks)
-        accel_comm_free(comm, (char *)comm->blocks->shared.base +
-                                  (size_t)comm->world.rank * comm->blocks->size);
+        accel_comm_free(comm, accel__block_part(comm->blocks, comm->world.rank));
     if (comm->segment) {
         if (is_rank)
             atomic_store(&comm->segment->slots[comm->world.rank].left, 1);

@@ -71,7 +71,7 @@ accel_status_t accel__comm_share(accel_comm_t *comm, size_t size, accel__shared_
         *shared = (accel__shared_t){.base = (void *)(uintptr_t)places[0], .size = size};
     else
         status = map_block(comm, size, places[0], MAP_SHARED, shared);
-    if (status == ACCEL_OK)
+    if (status == ACCEL_OK && !comm->threads)
         atomic_fetch_add(users_of(comm, shared), 1);
     status = accel__comm_agree(comm, "sharing memory", status);
     if (status != ACCEL_OK)
@@ -121,7 +121,7 @@ accel_status_t accel_comm_alloc(accel_comm_t *comm, size_t size, void **memory)
     block->serial = ++comm->num_blocks;
     block->next = comm->blocks;
     comm->blocks = block;
-    *memory = (char *)block->shared.base + (size_t)comm->world.rank * each;
+    *memory = accel__block_part(block, comm->world.rank);
     return ACCEL_OK;
 }
 
@@ -132,7 +132,7 @@ void accel_comm_free(accel_comm_t *comm, void *memory)
     while (memory && link && *link) {
         accel__block_t *block = *link;
 
-        if ((char *)block->shared.base + (size_t)comm->world.rank * block->size == memory) {
+        if (accel__block_part(block, comm->world.rank) == memory) {
             *link = block->next;
             accel__comm_unshare(comm, &block->shared);
             free(block);

@@ -148,12 +148,17 @@ typedef struct accel__block {
     uint64_t serial; /* 1 for the first; equal on all ranks */
 } accel__block_t;
 
+static inline void *accel__block_part(const accel__block_t *block, int32_t rank)
+{
+    return (char *)block->shared.base + (size_t)rank * block->size;
+}
+
 struct accel_comm {
     accel__world_t world;
     accel__segment_t *segment;
     accel__meeting_t meeting;
     accel_thread_ranks_t *threads; /* NULL: ranks are processes */
-    pid_t pid;                     /* of the process that joined */
+    unsigned process_mark;         /* of the process that joined */
     uint64_t timeout_ns;
     uint32_t spins;    /* looks at a peer before sleeping */
     uint64_t sequence; /* operations so far */

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <unistd.h>
 
 void accel__reader_init(accel__reader_t *reader, bool threaded)
 {
@@ -70,7 +69,7 @@ static accel_status_t start_thread(accel__reader_t *reader)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     errno = pthread_create(&reader->thread, NULL, run, reader);
     reader->started = errno == 0;
-    reader->pid = getpid();
+    reader->process_mark = accel__process_mark();
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!reader->started)
         return accel__fail_errno(ACCEL_ERR_NO_MEMORY, "cannot start the loader's thread");
@@ -142,7 +141,7 @@ accel_status_t accel__reader_take(accel__reader_t *reader, const accel__slot_t *
 /* In a child of a fork there is no such thread to stop, and nobody who waits on anything. */
 static bool in_child(const accel__reader_t *reader)
 {
-    return reader->started && reader->pid != getpid();
+    return reader->started && reader->process_mark != accel__process_mark();
 }
 
 void accel__reader_stop(accel__reader_t *reader)

@@ -46,7 +46,7 @@ typedef struct accel__reader {
     accel__slot_t slots[ACCEL__READER_SLOTS];
     int num_slots; /* 0: not allocated */
     bool threaded, started;
-    pid_t pid; /* of the process that has the thread */
+    unsigned process_mark; /* of the process that has the thread */
     pthread_t thread;
     pthread_mutex_t lock;        /* for all that follows */
     pthread_cond_t work, change; /* for the thread; for the caller */

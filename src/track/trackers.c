@@ -19,29 +19,14 @@ struct accel__trackers {
     char *logging_dir;
     int32_t process_index, num_processes;
     atomic_int phase;
-    unsigned fork_count;       /* of the process that called init */
+    unsigned process_mark;     /* of the process that called init */
     accel__journal_t *journal; /* NULL: nothing journaled runs here, or sync */
 };
 
-/* A forked child has neither the journal's thread nor a right to the trackers' files. How
- * often a process is the child of a fork is counted, because getpid() is a system call and
- * too dear for each row. */
-static atomic_uint fork_count;
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-
-static void count_fork(void)
-{
-    atomic_fetch_add(&fork_count, 1);
-}
-
-static void watch_forks(void)
-{
-    pthread_atfork(NULL, NULL, count_fork);
-}
-
+/* It has neither the journal's thread nor a right to the trackers' files. */
 static bool is_forked_child(const accel__trackers_t *trackers)
 {
-    return atomic_load_explicit(&fork_count, memory_order_relaxed) != trackers->fork_count;
+    return accel__process_mark() != trackers->process_mark;
 }
 
 /* ---- log_with ---- */
@@ -319,8 +304,7 @@ accel_status_t accel__trackers_init(accel__trackers_t *trackers, const char *pro
         status = check_init_kwargs(trackers, init_kwargs);
     if (status != ACCEL_OK)
         return status;
-    pthread_once(&fork_once, watch_forks);
-    trackers->fork_count = atomic_load(&fork_count);
+    trackers->process_mark = accel__process_mark();
     status = start_journal(trackers);
     for (size_t i = 0; i < trackers->opened && status == ACCEL_OK; i++)
         if (trackers->trackers[i].here)

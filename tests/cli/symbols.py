@@ -17,6 +17,8 @@ STATE = {
     "base/error.c:last_error": "like errno: the last error's line, a thread",
     "base/error.c:site_file": "where a thread's caller stands",
     "base/error.c:site_line": "where a thread's caller stands",
+    "base/fork.c:forks": "a forked child must not act in its parent's place",
+    "base/fork.c:once": "a forked child must not act in its parent's place",
     "base/log.c:in_sink": "a thread inside the sink must not wait for the sink's lock",
     "base/log.c:lock": "messages go to stderr or one callback, process-wide as stderr is",
     "base/log.c:sink": "messages go to stderr or one callback, process-wide as stderr is",
@@ -25,8 +27,6 @@ STATE = {
     "comm/comm.c:worlds_joined": "tells a process's first meeting of ranks from its second",
     "track/registry.c:registered": "classes of the program's own are registered process-wide",
     "track/tracker.c:in_slot": "a thread inside a slot must not wait for that slot",
-    "track/trackers.c:fork_once": "a forked child must not finish its parent's runs",
-    "track/trackers.c:fork_count": "a forked child must not finish its parent's runs",
 }
 
 

@@ -47,12 +47,14 @@ static void options_of_other_versions(void)
 static void dictionaries_are_copied_deep(void)
 {
     char text[] = "value";
+    const accel_item_t *dict = ACCEL_DICT("a", 1, "text", text, "flag", ACCEL_TRUE, "inner",
+                                          ACCEL_DICT("list", ACCEL_LIST("x", 2.5, ACCEL_LIST(1))));
+    void *block = malloc(accel__dict_packed_size(dict));
     accel_item_t *copy;
     const accel_item_t *inner;
 
-    CHECK_OK(accel__dict_copy(ACCEL_DICT("a", 1, "text", text, "flag", ACCEL_TRUE, "inner",
-                                         ACCEL_DICT("list", ACCEL_LIST("x", 2.5, ACCEL_LIST(1)))),
-                              &copy));
+    CHECK(block);
+    copy = accel__dict_pack(dict, block);
     text[0] = '?';
     CHECK_STR("value", accel__dict_find(copy, "text")->value.s);
     CHECK_INT(ACCEL_TYPE_BOOL, accel__dict_find(copy, "flag")->type);
