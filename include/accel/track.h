@@ -160,6 +160,9 @@ typedef struct accel_tracker_class {
     const char *(*info)(void *tracker, const char *what);
     /* (optional) W&B: set summary values by hand */
     accel_status_t (*update_summary)(void *tracker, const accel_item_t *values);
+    /* (optional) what this tracker offers beyond a general one: a table of functions by its
+     * name and version, e.g. "accel_wandb_v1", or NULL. Static data. */
+    const void *(*interface)(const char *name);
 } accel_tracker_class_t;
 
 /* Make a class usable by name in log_with (register_tracker_class). Copied; required slots:

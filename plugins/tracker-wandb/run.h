@@ -3,6 +3,7 @@
 #ifndef ACCEL_TRACKER_WANDB_RUN_H
 #define ACCEL_TRACKER_WANDB_RUN_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -72,6 +73,9 @@ void accel__wandb_summary_free(accel__wandb_summary_t *summary);
 /* ---- the run ---- */
 
 typedef struct {
+    /* Held by whoever appends records, from the first emit to the commit, and by whoever reads
+     * or changes the row and the summary. */
+    pthread_mutex_t lock;
     accel__wandb_settings_t settings;
     accel__wandb_console_t console;
     char *wandb_dir, *dir, *log_path, *sync_command;
@@ -92,8 +96,37 @@ typedef struct {
     bool started, finished, broken; /* broken: the log could not be written, and ends there */
 } accel__wandb_run_t;
 
+static inline void accel__wandb_lock(accel__wandb_run_t *run)
+{
+    pthread_mutex_lock(&run->lock);
+}
+
+static inline void accel__wandb_unlock(accel__wandb_run_t *run)
+{
+    pthread_mutex_unlock(&run->lock);
+}
+
 double accel__wandb_run_elapsed(const accel__wandb_run_t *run, double now);
 double accel__wandb_now(void);
+
+/* ---- life.c ---- */
+
+accel_status_t accel__wandb_run_create(const accel_tracker_init_t *init,
+                                       accel__wandb_run_t **created);
+void accel__wandb_run_destroy(accel__wandb_run_t *run);
+accel_status_t accel__wandb_run_start(accel__wandb_run_t *run);
+accel_status_t accel__wandb_run_finish(accel__wandb_run_t *run, int32_t exit_code);
+/* Does it take records: started, not finished, not disabled? */
+bool accel__wandb_is_writing(const accel__wandb_run_t *run);
+
+/* ---- rows.c: with the lock held ---- */
+
+accel_status_t accel__wandb_run_config(accel__wandb_run_t *run, const accel_item_t *config);
+accel_status_t accel__wandb_run_log(accel__wandb_run_t *run, const accel_item_t *values,
+                                    int64_t step, double timestamp);
+accel_status_t accel__wandb_run_summary(accel__wandb_run_t *run, const accel_item_t *values);
+/* The open row, if there is one, into the log. */
+accel_status_t accel__wandb_close_row(accel__wandb_run_t *run);
 
 /* ---- rundir.c ---- */
 
