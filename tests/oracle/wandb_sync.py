@@ -2,7 +2,6 @@
 # test-timeout: 120
 """The stock `wandb sync` uploads a run written in C to a server of our own on 127.0.0.1; what
 arrives there is what the program logged."""
-import json
 import os
 import subprocess
 import sys
@@ -21,25 +20,19 @@ def check(server, directory, output):
         if wanted != found:
             problems.append(f"{what}: wanted {wanted!r}, found {found!r}")
 
-    history = [json.loads(line) for _, line in sorted(server.lines["wandb-history.jsonl"].items())]
+    (run,) = server.state()["runs"]
     expect("history", [(0, 1.12), (1, 1.12), (2, 1.12)],
-           [(row["_step"], row["train_loss"]) for row in history])
-    summary = json.loads((server.lines["wandb-summary.json"] or {0: "{}"})[0])
-    expect("summary", (0.8, 2), (summary.get("valid_loss"), summary.get("_step")))
-    expect("end", {"complete": True, "exitcode": 0}, server.stream_end)
-    config = {}
-    for call in server.calls["UpsertBucket"]:
-        config.update(json.loads(call.get("config") or "{}"))
-    expect("config", {"value": 0.1}, config.get("dropout"))
-    expect("telemetry: lib_c", True, 56 in config["_wandb"]["value"]["t"]["3"])
-    artifact = (server.calls["CreateArtifact"] or [{"input": {}}])[0]["input"]
-    expect("artifact", ("some_artifact", "dataset"),
-           (artifact.get("artifactCollectionName"), artifact.get("artifactTypeName")))
-    expect("artifact's files", {"artifact/d/g.txt": b"hello", "artifact/f.txt": b"hello"},
-           {name: data for name, data in server.puts.items() if name.startswith("artifact/")})
-    manifest = json.loads(server.puts.get("manifest", "{}"))
-    expect("manifest", "XUFAKrxLKna5cZ2REBfFkg==",
-           manifest.get("contents", {}).get("f.txt", {}).get("digest"))
+           [(row["_step"], row["train_loss"]) for row in run["history"]])
+    expect("summary", (0.8, 2), (run["summary"].get("valid_loss"), run["summary"].get("_step")))
+    expect("end", ("finished", 0), (run["state"], run["exitcode"]))
+    expect("config", {"value": 0.1}, run["config"].get("dropout"))
+    expect("telemetry: lib_c", True, 56 in run["config"]["_wandb"]["value"]["t"]["3"])
+    artifact = server.state()["artifacts"].get("my-wandb-team/my_project/some_artifact", {})
+    expect("artifact", ("dataset", {"latest": "v0", "best": "v0"}),
+           (artifact.get("type"), artifact.get("aliases")))
+    expect("artifact's files", {"d/g.txt": 5, "f.txt": 5, "k": 0},
+           {path: entry.get("size") for path, entry in artifact["versions"][0]["contents"].items()})
+    expect("problems", [], server.problems)
     expect("marked as synced", True, os.path.exists(log.find_log(directory) + ".synced"))
     return problems + ([output] if problems else [])
 
