@@ -7,8 +7,7 @@
 #include "utf8.h"
 
 enum {
-    WINDOW = 32, /* lines of the run that may change, and lines that stdout's cursor can reach */
-    STDERR_HEIGHT = 4096, /* as stock's; it shows in runs of empty lines only */
+    WINDOW = 32, /* lines of the run that may change, and lines that a cursor can reach */
     LINE_MAX_LENGTH = 4096,
 };
 
@@ -23,8 +22,8 @@ typedef enum { TEXT, ESCAPE, BRACKET } state_t;
 
 /* The numbers of the lines in view, a ring; the cursor may stand below the last of them. */
 typedef struct {
-    int64_t *view;
-    size_t height, top, count, row, column;
+    int64_t view[WINDOW];
+    size_t top, count, row, column;
     state_t state;
     char partial[4]; /* the beginning of a character */
     size_t num_partial;
@@ -105,17 +104,17 @@ static void set_character(accel__wandb_fold_t *fold, int64_t number, size_t colu
 
 static int64_t *seat(terminal_t *terminal, size_t row)
 {
-    return &terminal->view[(terminal->top + row) % terminal->height];
+    return &terminal->view[(terminal->top + row) % WINDOW];
 }
 
 static void scroll(terminal_t *terminal)
 {
-    if (terminal->row < terminal->height)
+    if (terminal->row < WINDOW)
         return;
     terminal->row--;
     if (terminal->count) {
         terminal->count--;
-        terminal->top = (terminal->top + 1) % terminal->height;
+        terminal->top = (terminal->top + 1) % WINDOW;
     }
 }
 
@@ -148,7 +147,7 @@ static void put_text(accel__wandb_fold_t *fold, terminal_t *terminal, struct tim
     }
 }
 
-/* A sequence that is not known is text. Its last character is, too, even a line break. */
+/* A sequence that is not known is text; the character that broke it off is what it is. */
 static void put_code(accel__wandb_fold_t *fold, terminal_t *terminal, struct timespec time,
                      uint32_t code)
 {
@@ -171,7 +170,7 @@ static void put_code(accel__wandb_fold_t *fold, terminal_t *terminal, struct tim
         put(fold, terminal, time, '\033');
         if (state == BRACKET)
             put(fold, terminal, time, '[');
-        put(fold, terminal, time, code);
+        put_text(fold, terminal, time, code);
     }
 }
 
@@ -223,16 +222,6 @@ accel__wandb_fold_t *accel__wandb_fold_create(accel__wandb_line_fn take, void *c
         return NULL;
     fold->take = take;
     fold->context = context;
-    fold->terminals[0].height = WINDOW;
-    fold->terminals[1].height = STDERR_HEIGHT;
-    for (size_t i = 0; i < 2; i++) {
-        terminal_t *terminal = &fold->terminals[i];
-        terminal->view = calloc(terminal->height, sizeof(*terminal->view));
-        if (!terminal->view) {
-            accel__wandb_fold_destroy(fold);
-            return NULL;
-        }
-    }
     return fold;
 }
 
@@ -242,7 +231,5 @@ void accel__wandb_fold_destroy(accel__wandb_fold_t *fold)
         return;
     for (size_t i = 0; i < WINDOW; i++)
         free(fold->lines[i].codes);
-    free(fold->terminals[0].view);
-    free(fold->terminals[1].view);
     free(fold);
 }
