@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Are the settings of a run such as W&B takes them? And: which mode is it, is there a key? */
+/* Are the settings of a run such as W&B takes them? And: which mode is it? */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "settings.h"
+#include "apikey.h"
+#include "url.h"
 
 static size_t utf8_length(const char *text)
 {
@@ -79,13 +79,77 @@ static accel_status_t check_resume(accel__wandb_settings_t *settings)
                              settings->resume);
 }
 
-/* There is no uploader here: whoever asks for one in the program is told so, and whoever merely
- * did not say "offline" gets an offline run. */
+static accel_status_t check_moments(const accel__wandb_settings_t *settings)
+{
+    const char *name = settings->fork_from ? "fork_from" : "resume_from";
+    if (!settings->fork_from && !settings->resume_from)
+        return ACCEL_OK;
+    return accel__wandb_fail(ACCEL_ERR_UNSUPPORTED,
+                             "wandb: '%s' is not there in this version; start a new run, or use "
+                             "'id' with resume=\"allow\"",
+                             name);
+}
+
+static accel_status_t check_console(accel__wandb_settings_t *settings)
+{
+    static const char *const words[] = {"auto", "off", "wrap", "redirect", "wrap_raw", "wrap_emu"};
+    if (!settings->console)
+        return ACCEL_OK;
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+        if (!strcmp(settings->console, words[i]))
+            return ACCEL_OK;
+    }
+    return accel__wandb_fail(ACCEL_ERR_INVALID,
+                             "wandb: 'console' is '%s', not auto, off, wrap, redirect, wrap_raw or "
+                             "wrap_emu",
+                             settings->console);
+}
+
+static accel_status_t check_limits(const accel__wandb_settings_t *settings)
+{
+    if (settings->stats_sampling_interval >= 0.1)
+        return ACCEL_OK;
+    return accel__wandb_fail(ACCEL_ERR_INVALID,
+                             "wandb: 'x_stats_sampling_interval' is %g s: 0.1 s is the least",
+                             settings->stats_sampling_interval);
+}
+
+/* ---- the mode ---- */
+
+/* With a key the run goes online. Where none was asked for by name and none is found, training on
+ * a machine that nobody logged in to must go on: the run is written offline. */
+static accel_status_t choose_online(accel__wandb_settings_t *settings, bool asked_for)
+{
+    char *key = NULL;
+    accel_status_t status = accel__wandb_api_key_find(settings, &key);
+    bool found = key != NULL;
+    free(key);
+    if (status)
+        return status;
+    if (found) {
+        settings->effective_mode = ACCEL__WANDB_ONLINE;
+        return ACCEL_OK;
+    }
+    if (settings->identity_token_file)
+        return accel__wandb_fail(ACCEL_ERR_UNSUPPORTED,
+                                 "wandb: WANDB_IDENTITY_TOKEN_FILE is not there in this version; "
+                                 "use an API key, or WANDB_MODE=offline");
+    if (asked_for)
+        return accel__wandb_fail(ACCEL_ERR_STATE,
+                                 "wandb: %s, but no API key was found for %s; set WANDB_API_KEY, "
+                                 "add the machine to netrc, or run `accel login`",
+                                 settings->force ? "'force' is true" : "the mode is online",
+                                 settings->base_url);
+    settings->effective_mode = ACCEL__WANDB_OFFLINE;
+    settings->went_offline = true;
+    return ACCEL_OK;
+}
+
 static accel_status_t check_mode(accel__wandb_settings_t *settings)
 {
-    const char *mode = settings->mode ? settings->mode : "online";
-    bool online = !strcmp(mode, "online") || !strcmp(mode, "run");
-    bool shared = !strcmp(mode, "shared");
+    const char *mode = settings->mode;
+    if (!mode || !strcmp(mode, "online") || !strcmp(mode, "run"))
+        return choose_online(settings, mode || settings->force);
     settings->effective_mode = ACCEL__WANDB_OFFLINE;
     if (!strcmp(mode, "offline") || !strcmp(mode, "dryrun"))
         return ACCEL_OK;
@@ -93,21 +157,13 @@ static accel_status_t check_mode(accel__wandb_settings_t *settings)
         settings->effective_mode = ACCEL__WANDB_DISABLED;
         return ACCEL_OK;
     }
-    if (!online && !shared)
-        return accel__wandb_fail(ACCEL_ERR_INVALID,
-                                 "wandb: the mode is '%s', not online, offline, disabled or shared",
-                                 mode);
-    if (settings->explicit_mode)
+    if (!strcmp(mode, "shared"))
         return accel__wandb_fail(ACCEL_ERR_UNSUPPORTED,
-                                 "wandb: mode=\"%s\" needs an uploader, which this version has "
-                                 "not; use mode=\"offline\" and then `wandb sync` the run",
-                                 mode);
-    settings->wants_upload = true;
-    if (settings->force && !accel__wandb_find_api_key(settings))
-        return accel__wandb_fail(ACCEL_ERR_STATE,
-                                 "wandb: 'force' is true, but no API key was found; set "
-                                 "WANDB_API_KEY or run `wandb login`");
-    return ACCEL_OK;
+                                 "wandb: mode=\"shared\" is not there in this version; log from "
+                                 "one process, mode=\"online\" or \"offline\"");
+    return accel__wandb_fail(ACCEL_ERR_INVALID,
+                             "wandb: the mode is '%s', not online, offline, disabled or shared",
+                             mode);
 }
 
 accel_status_t accel__wandb_settings_check(accel__wandb_settings_t *settings)
@@ -120,55 +176,14 @@ accel_status_t accel__wandb_settings_check(accel__wandb_settings_t *settings)
     if (!status)
         status = check_resume(settings);
     if (!status)
+        status = check_moments(settings);
+    if (!status)
+        status = check_console(settings);
+    if (!status)
+        status = check_limits(settings);
+    if (!status)
+        status = accel__wandb_url_check_base(&settings->base_url);
+    if (!status)
         status = check_mode(settings);
     return status;
-}
-
-/* ---- the key: only whether there is one ---- */
-
-static bool netrc_has(const char *path, const char *host)
-{
-    char *data = accel__wandb_read_small(path, 1 << 20), *rest = data, *word;
-    bool found = false, machine = false, ours = false, password = false;
-    while (!found && (word = strsep(&rest, " \t\r\n"))) {
-        if (!*word)
-            continue;
-        if (machine)
-            ours = !strcmp(word, host);
-        found = password && ours;
-        machine = !strcmp(word, "machine");
-        password = !strcmp(word, "password");
-    }
-    free(data);
-    return found;
-}
-
-static bool netrc_in_home(const char *name, const char *host)
-{
-    char *path = accel__wandb_home_path(name);
-    bool found = path && netrc_has(path, host);
-    free(path);
-    return found;
-}
-
-static bool netrc_any(const char *host)
-{
-    const char *netrc = accel__wandb_env("NETRC");
-    if (netrc)
-        return netrc_has(netrc, host);
-    return netrc_in_home(".netrc", host) || netrc_in_home("_netrc", host);
-}
-
-bool accel__wandb_find_api_key(const accel__wandb_settings_t *settings)
-{
-    if (settings->api_key)
-        return true;
-    if (!settings->base_url) /* the service goes by two names */
-        return netrc_any("api.wandb.ai") || netrc_any("api.forge.coreweave.com");
-    const char *start = strstr(settings->base_url, "://");
-    start = start ? start + 3 : settings->base_url;
-    char *host = strndup(start, strcspn(start, "/"));
-    bool found = host && netrc_any(host);
-    free(host);
-    return found;
 }

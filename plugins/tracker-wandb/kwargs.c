@@ -38,12 +38,6 @@ static accel_status_t read_project(accel__wandb_settings_t *settings, const acce
     return accel__wandb_setting_set(settings, "project", item, "init_kwargs: wandb's 'project'");
 }
 
-static accel_status_t read_mode(accel__wandb_settings_t *settings, const accel_item_t *item)
-{
-    settings->explicit_mode = true;
-    return accel__wandb_setting_set(settings, "mode", item, "init_kwargs: wandb's 'mode'");
-}
-
 static accel_status_t read_dir(accel__wandb_settings_t *settings, const accel_item_t *item)
 {
     settings->explicit_dir = true;
@@ -139,15 +133,6 @@ static accel_status_t read_include(accel__wandb_settings_t *settings, const acce
     return read_key_list(item, &settings->include_keys);
 }
 
-/* Changes of a configuration are always allowed, as they are through Accelerate. */
-static accel_status_t read_allow_val_change(accel__wandb_settings_t *settings,
-                                            const accel_item_t *item)
-{
-    (void)settings;
-    return item->type == ACCEL_TYPE_BOOL ? ACCEL_OK
-                                         : wrong_type("allow_val_change", "true or false");
-}
-
 static accel_status_t read_anonymous(accel__wandb_settings_t *settings, const accel_item_t *item)
 {
     (void)settings;
@@ -158,41 +143,19 @@ static accel_status_t read_anonymous(accel__wandb_settings_t *settings, const ac
     return ACCEL_OK;
 }
 
-static accel_status_t read_branch(accel__wandb_settings_t *settings, const accel_item_t *item)
-{
-    (void)settings;
-    if (item->type != ACCEL_TYPE_STRING)
-        return wrong_type(item->key, "a string 'RUN_ID?_step=STEP'");
-    return accel__wandb_fail(ACCEL_ERR_UNSUPPORTED,
-                             "wandb: '%s' is done by the server, and this version writes offline "
-                             "runs; start a new run, or use 'id' with resume=\"allow\"",
-                             item->key);
-}
-
 /* ---- settings = {...} ---- */
 
-/* Settings that steer the network, the terminal or the Python process: with an offline run of a C
- * program they change nothing, and a program that sets them is right to. */
+/* Settings of the Python process, of notebooks, and of things that are not there: they would
+ * change nothing here, and a program that sets them is right to. */
 static const char *const inert[] = {
     "allow_media_symlink",
     "allow_offline_artifacts",
-    "allow_val_change",
-    "app_url_override",
     "azure_account_url_to_access_key",
     "capture_loggers",
     "credentials_file",
     "disable_code",
     "disable_git_fork_point",
     "disable_job_creation",
-    "finish_timeout",
-    "finish_timeout_raises",
-    "heartbeat_seconds",
-    "http_proxy",
-    "https_proxy",
-    "identity_token_file",
-    "ignore_globs",
-    "init_timeout",
-    "insecure_disable_ssl",
     "job_name",
     "job_source",
     "label_disable",
@@ -202,36 +165,14 @@ static const char *const inert[] = {
     "sagemaker_disable",
     "show_colors",
     "show_emoji",
-    "show_errors",
-    "show_info",
-    "show_warnings",
-    "stop_on_fatal_error",
     "strict",
     "summary_timeout",
     "summary_warnings",
     "table_raise_on_max_row_limit_exceeded",
-    "x_disable_stats",
     "x_disable_viewer",
-    "x_file_stream_max_bytes",
-    "x_file_stream_max_line_bytes",
-    "x_file_stream_retry_max",
-    "x_file_stream_retry_wait_max_seconds",
-    "x_file_stream_retry_wait_min_seconds",
-    "x_file_stream_timeout_seconds",
-    "x_file_stream_transmit_interval",
-    "x_file_transfer_retry_max",
-    "x_file_transfer_retry_wait_max_seconds",
-    "x_file_transfer_retry_wait_min_seconds",
-    "x_file_transfer_timeout_seconds",
-    "x_graphql_retry_max",
-    "x_graphql_retry_wait_max_seconds",
-    "x_graphql_retry_wait_min_seconds",
-    "x_graphql_timeout_seconds",
-    "x_primary",
+    "x_file_stream_no_gzip",
     "x_save_requirements",
     "x_service_wait",
-    "x_stats_disk_paths",
-    "x_stats_sampling_interval",
     "x_transaction_log_flush_interval",
 };
 
@@ -239,8 +180,6 @@ static accel_status_t read_setting(accel__wandb_settings_t *settings, const acce
 {
     char where[128];
     snprintf(where, sizeof(where), "init_kwargs: wandb's setting '%s'", item->key);
-    if (!strcmp(item->key, "mode"))
-        settings->explicit_mode = true;
     if (!strcmp(item->key, "root_dir"))
         settings->explicit_dir = true;
     if (!strcmp(item->key, "project"))
@@ -285,15 +224,15 @@ static const argument_t arguments[] = {
     {"config", NULL, read_config, NULL},
     {"config_exclude_keys", NULL, read_exclude, NULL},
     {"config_include_keys", NULL, read_include, NULL},
-    {"allow_val_change", NULL, read_allow_val_change, NULL},
+    {"allow_val_change", "allow_val_change", NULL, NULL},
     {"group", "run_group", NULL, NULL},
     {"job_type", "run_job_type", NULL, NULL},
-    {"mode", NULL, read_mode, NULL},
+    {"mode", "mode", NULL, NULL},
     {"force", "force", NULL, NULL},
     {"reinit", NULL, read_reinit, NULL},
     {"resume", NULL, read_resume, NULL},
-    {"resume_from", NULL, read_branch, NULL},
-    {"fork_from", NULL, read_branch, NULL},
+    {"resume_from", "resume_from", NULL, NULL},
+    {"fork_from", "fork_from", NULL, NULL},
     {"save_code", NULL, NULL,
      "has no meaning in a C program, which has no script to save; log its sources as an artifact"},
     {"tensorboard", NULL, NULL, "is not there in this version; log to the tracker itself"},

@@ -82,7 +82,7 @@ static void set_features(accel__wandb_run_t *run)
     const accel__wandb_settings_t *settings = &run->settings;
     wandb__telemetry_feature__init(&run->features);
     run->features.lib_c = true;
-    run->features.offline = true;
+    run->features.offline = !accel__wandb_is_online(run);
     run->features.set_init_name = settings->run_name != NULL;
     run->features.set_init_id = settings->run_id != NULL;
     run->features.set_init_tags = settings->run_tags.count > 0;
@@ -94,10 +94,10 @@ static void greet(const accel__wandb_run_t *run)
     const accel__wandb_console_t *console = &run->console;
     if (!console->quiet)
         accel__wandb_say(console, "Tracking run with accel %s", accel__wandb_host()->version);
-    if (run->settings.wants_upload)
-        accel__wandb_say(console, "This version does not upload: the run is written offline, to "
-                                  "be uploaded by `wandb sync`.");
-    else
+    if (run->settings.went_offline)
+        accel__wandb_say(console, "No API key was found: the run is written offline. To go online, "
+                                  "set WANDB_API_KEY or run `accel login`.");
+    else if (!accel__wandb_is_online(run))
         accel__wandb_say(console, "W&B syncing is set to `offline`.");
     accel__wandb_say(console, "Run data is saved locally in %s", run->dir);
     accel__wandb_say(console, "View this run in the terminal with `wandb leet`");
@@ -117,10 +117,10 @@ accel_status_t accel__wandb_run_start(accel__wandb_run_t *run)
         run->started = false;
         return status;
     }
-    accel__wandb_debug(run, "accel %s: offline run %s of project %s, log %s",
-                       accel__wandb_host()->version, run->settings.run_id,
-                       run->settings.project ? run->settings.project : "uncategorized",
-                       run->log_path);
+    accel__wandb_debug(
+        run, "accel %s: %s run %s of project %s, log %s", accel__wandb_host()->version,
+        accel__wandb_is_online(run) ? "online" : "offline", run->settings.run_id,
+        run->settings.project ? run->settings.project : "uncategorized", run->log_path);
     greet(run);
     return ACCEL_OK;
 }

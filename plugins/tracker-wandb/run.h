@@ -106,6 +106,11 @@ static inline void accel__wandb_unlock(accel__wandb_run_t *run)
     pthread_mutex_unlock(&run->lock);
 }
 
+static inline bool accel__wandb_is_online(const accel__wandb_run_t *run)
+{
+    return run->settings.effective_mode == ACCEL__WANDB_ONLINE;
+}
+
 double accel__wandb_run_elapsed(const accel__wandb_run_t *run, double now);
 double accel__wandb_now(void);
 

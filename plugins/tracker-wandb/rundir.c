@@ -136,7 +136,8 @@ static accel_status_t make_dir(accel__wandb_run_t *run)
     strftime(date, sizeof(date), "%Y%m%d_%H%M%S", &local);
     for (int number = 0; number < 10000; number++) {
         accel__wandb_text_t path = {0};
-        accel__wandb_text_printf(&path, "%s/offline-run-%s-%s", run->wandb_dir, date,
+        accel__wandb_text_printf(&path, "%s/%s-%s-%s", run->wandb_dir,
+                                 accel__wandb_is_online(run) ? "run" : "offline-run", date,
                                  run->settings.run_id);
         if (number)
             accel__wandb_text_printf(&path, "-%d", number);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 
 #include "text.h"
 
-typedef enum { TEXT, FLAG, NAMES } kind_t;
+typedef enum { TEXT, SECRET, FLAG, NAMES, SECONDS, COUNT } kind_t;
 
 typedef struct {
     const char *name;
@@ -18,11 +19,22 @@ typedef struct {
     const char *variable; /* NULL: WANDB_ and the name in capitals */
 } field_t;
 
-#define FIELD(name, kind, variable)                                    \
-    {                                                                  \
-#name, kind, offsetof(accel__wandb_settings_t, name), variable \
+#define AT(member) offsetof(accel__wandb_settings_t, member)
+/* A setting whose name is that of its member; one that wandb calls x_NAME; one of neither. */
+#define FIELD(name, kind, variable)     \
+    {                                   \
+#name, kind, AT(name), variable \
+    }
+#define PRIVATE(name, kind)              \
+    {                                    \
+        "x_" #name, kind, AT(name), NULL \
+    }
+#define NAMED(name, kind, member, variable) \
+    {                                       \
+        name, kind, AT(member), variable    \
     }
 
+/* clang-format off */
 static const field_t fields[] = {
     FIELD(project, TEXT, NULL),
     FIELD(entity, TEXT, NULL),
@@ -35,30 +47,75 @@ static const field_t fields[] = {
     FIELD(root_dir, TEXT, "WANDB_DIR"),
     FIELD(mode, TEXT, NULL),
     FIELD(resume, TEXT, NULL),
+    FIELD(resume_from, TEXT, NULL),
+    FIELD(fork_from, TEXT, NULL),
     FIELD(sweep_id, TEXT, NULL),
+    FIELD(allow_val_change, FLAG, NULL),
+    FIELD(force, FLAG, NULL),
+    FIELD(symlink, FLAG, NULL),
+    FIELD(use_dot_wandb, FLAG, NULL),
+
     FIELD(host, TEXT, NULL),
     FIELD(username, TEXT, NULL),
     FIELD(email, TEXT, "WANDB_USER_EMAIL"),
     FIELD(docker, TEXT, NULL),
     FIELD(program, TEXT, NULL),
-    {"x_executable", TEXT, offsetof(accel__wandb_settings_t, executable), "WANDB_X_EXECUTABLE"},
+    NAMED("x_executable", TEXT, executable, NULL),
     FIELD(git_remote, TEXT, NULL),
     FIELD(git_remote_url, TEXT, NULL),
     FIELD(git_commit, TEXT, NULL),
     FIELD(git_root, TEXT, NULL),
+    FIELD(disable_git, FLAG, NULL),
+    PRIVATE(disable_meta, FLAG),
+    PRIVATE(disable_machine_info, FLAG),
+
     FIELD(base_url, TEXT, NULL),
-    FIELD(api_key, TEXT, NULL),
+    FIELD(app_url_override, TEXT, "WANDB_APP_URL"),
+    FIELD(api_key, SECRET, NULL),
+    FIELD(identity_token_file, TEXT, NULL),
+    FIELD(http_proxy, TEXT, NULL),
+    FIELD(https_proxy, TEXT, NULL),
+    PRIVATE(extra_http_headers, SECRET),
+    FIELD(insecure_disable_ssl, FLAG, NULL),
+    FIELD(init_timeout, SECONDS, NULL),
+    FIELD(finish_timeout, SECONDS, NULL),
+    FIELD(finish_timeout_raises, FLAG, NULL),
+    FIELD(heartbeat_seconds, COUNT, NULL),
+    FIELD(ignore_globs, NAMES, NULL),
+    FIELD(stop_on_fatal_error, FLAG, NULL),
+    PRIVATE(label, TEXT),
+    PRIVATE(primary, FLAG),
+    PRIVATE(update_finish_state, FLAG),
+    PRIVATE(file_stream_max_bytes, COUNT),
+    PRIVATE(file_stream_max_line_bytes, COUNT),
+    PRIVATE(file_stream_transmit_interval, SECONDS),
+    PRIVATE(file_stream_retry_max, COUNT),
+    NAMED("x_file_stream_retry_wait_min_seconds", SECONDS, file_stream_retry_wait_min, NULL),
+    NAMED("x_file_stream_retry_wait_max_seconds", SECONDS, file_stream_retry_wait_max, NULL),
+    NAMED("x_file_stream_timeout_seconds", SECONDS, file_stream_timeout, NULL),
+    PRIVATE(file_transfer_retry_max, COUNT),
+    NAMED("x_file_transfer_retry_wait_min_seconds", SECONDS, file_transfer_retry_wait_min, NULL),
+    NAMED("x_file_transfer_retry_wait_max_seconds", SECONDS, file_transfer_retry_wait_max, NULL),
+    NAMED("x_file_transfer_timeout_seconds", SECONDS, file_transfer_timeout,
+          "WANDB_FILE_PUSHER_TIMEOUT"),
+    PRIVATE(graphql_retry_max, COUNT),
+    NAMED("x_graphql_retry_wait_min_seconds", SECONDS, graphql_retry_wait_min, NULL),
+    NAMED("x_graphql_retry_wait_max_seconds", SECONDS, graphql_retry_wait_max, NULL),
+    NAMED("x_graphql_timeout_seconds", SECONDS, graphql_timeout, "WANDB_HTTP_TIMEOUT"),
+
     FIELD(silent, FLAG, NULL),
     FIELD(quiet, FLAG, NULL),
-    FIELD(disable_git, FLAG, NULL),
-    FIELD(force, FLAG, NULL),
-    FIELD(symlink, FLAG, NULL),
-    FIELD(use_dot_wandb, FLAG, NULL),
-    {"x_disable_meta", FLAG, offsetof(accel__wandb_settings_t, disable_meta),
-     "WANDB__DISABLE_META"},
-    {"x_disable_machine_info", FLAG, offsetof(accel__wandb_settings_t, disable_machine_info),
-     "WANDB__DISABLE_MACHINE_INFO"},
+    FIELD(show_errors, FLAG, NULL),
+    FIELD(show_info, FLAG, NULL),
+    FIELD(show_warnings, FLAG, NULL),
+    FIELD(console, TEXT, NULL),
+    FIELD(max_end_of_run_history_metrics, COUNT, NULL),
+    FIELD(max_end_of_run_summary_metrics, COUNT, NULL),
+    PRIVATE(disable_stats, FLAG),
+    PRIVATE(stats_sampling_interval, SECONDS),
+    PRIVATE(stats_disk_paths, NAMES),
 };
+/* clang-format on */
 enum { NUM_FIELDS = sizeof(fields) / sizeof(*fields) };
 
 static const field_t *find_field(const char *name)
@@ -68,6 +125,11 @@ static const field_t *find_field(const char *name)
             return &fields[i];
     }
     return NULL;
+}
+
+static bool is_number(kind_t kind)
+{
+    return kind == SECONDS || kind == COUNT;
 }
 
 bool accel__wandb_setting_known(const char *name)
@@ -126,6 +188,31 @@ static accel_status_t set_names(accel__wandb_names_t *names, const accel_item_t 
     return status;
 }
 
+/* Whole, or refused; a COUNT has no fraction. None of them may be below zero. */
+static accel_status_t set_number(double *place, double value, kind_t kind, const char *where)
+{
+    if (!(value >= 0) || (kind == COUNT && value != floor(value)))
+        return accel__wandb_fail(ACCEL_ERR_INVALID, "%s is %g, not %s", where, value,
+                                 kind == COUNT ? "a whole number of 0 or more" : "0 or more");
+    *place = value;
+    return ACCEL_OK;
+}
+
+static accel_status_t set_number_item(double *place, const accel_item_t *item, kind_t kind,
+                                      const char *where)
+{
+    switch (item->type) {
+    case ACCEL_TYPE_INT:
+        return set_number(place, (double)item->value.i, kind, where);
+    case ACCEL_TYPE_UINT:
+        return set_number(place, (double)item->value.u, kind, where);
+    case ACCEL_TYPE_FLOAT:
+        return set_number(place, item->value.f, kind, where);
+    default:
+        return accel__wandb_fail(ACCEL_ERR_INVALID, "%s must be a number", where);
+    }
+}
+
 accel_status_t accel__wandb_setting_set(accel__wandb_settings_t *settings, const char *name,
                                         const accel_item_t *item, const char *where)
 {
@@ -144,6 +231,8 @@ accel_status_t accel__wandb_setting_set(accel__wandb_settings_t *settings, const
         *(bool *)place = item->value.b;
         return ACCEL_OK;
     }
+    if (is_number(field->kind))
+        return set_number_item(place, item, field->kind, where);
     if (item->type != ACCEL_TYPE_STRING)
         return accel__wandb_fail(ACCEL_ERR_INVALID, "%s must be a string", where);
     return set_text(place, item->value.s);
@@ -161,6 +250,15 @@ static accel_status_t parse_flag(const char *text, bool *flag, const char *where
         }
     }
     return accel__wandb_fail(ACCEL_ERR_INVALID, "%s is '%s', not true or false", where, text);
+}
+
+static accel_status_t parse_number(double *place, const char *text, kind_t kind, const char *where)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end)
+        return accel__wandb_fail(ACCEL_ERR_INVALID, "%s is '%s', not a number", where, text);
+    return set_number(place, value, kind, where);
 }
 
 static accel_status_t parse_names(accel__wandb_names_t *names, const char *text)
@@ -185,6 +283,8 @@ accel_status_t accel__wandb_setting_parse(accel__wandb_settings_t *settings, con
         settings->has_use_dot_wandb = true;
     if (field->kind == FLAG)
         return parse_flag(text, place, where);
+    if (is_number(field->kind))
+        return parse_number(place, text, field->kind, where);
     if (field->kind == NAMES)
         return parse_names(place, text);
     return set_text(place, text);
@@ -210,13 +310,15 @@ void accel__wandb_environ(const char *prefix,
     }
 }
 
+/* WANDB_NAME, and WANDB__NAME for x_name. */
 static void variable_name(const field_t *field, char *name, size_t size)
 {
     if (field->variable) {
         snprintf(name, size, "%s", field->variable);
         return;
     }
-    snprintf(name, size, "WANDB_%s", field->name);
+    snprintf(name, size, "WANDB_%s",
+             field->name[0] == 'x' && field->name[1] == '_' ? field->name + 1 : field->name);
     for (char *c = name; *c; c++)
         *c = (char)(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
 }
@@ -255,70 +357,6 @@ char *accel__wandb_staging_dir(void)
     return accel__wandb_home_path(".local/share/wandb/artifacts/staging");
 }
 
-/* ---- settings files: [default], then `name = value` lines ---- */
-
-static char *trim(char *text)
-{
-    while (*text == ' ' || *text == '\t')
-        text++;
-    size_t length = strlen(text);
-    while (length && strchr(" \t\r\n", text[length - 1]))
-        text[--length] = '\0';
-    return text;
-}
-
-static accel_status_t read_line(accel__wandb_settings_t *settings, char *line, const char *path)
-{
-    char *separator = strpbrk(line, "=:");
-    if (!*line || *line == '#' || *line == ';' || !separator)
-        return ACCEL_OK;
-    *separator = '\0';
-    char *name = trim(line), *value = trim(separator + 1), where[512];
-    for (char *c = name; *c; c++)
-        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
-    if (!*value || !accel__wandb_setting_known(name)) /* other clients' settings are theirs */
-        return ACCEL_OK;
-    snprintf(where, sizeof(where), "%s: '%s'", path, name);
-    return accel__wandb_setting_parse(settings, name, value, where);
-}
-
-static accel_status_t read_file(accel__wandb_settings_t *settings, const char *path)
-{
-    char *data = path ? accel__wandb_read_small(path, 1 << 20) : NULL, *next = data;
-    accel_status_t status = ACCEL_OK;
-    bool ours = false;
-    while (next && !status) {
-        char *line = trim(strsep(&next, "\n"));
-        if (*line == '[')
-            ours = !strcmp(line, "[default]");
-        else if (ours)
-            status = read_line(settings, line, path);
-    }
-    free(data);
-    return status;
-}
-
-static accel_status_t read_files(accel__wandb_settings_t *settings)
-{
-    const char *folder = accel__wandb_env("WANDB_CONFIG_DIR"),
-               *xdg = accel__wandb_env("XDG_CONFIG_HOME");
-    char *global = folder ? accel__wandb_join(folder, "settings")
-                   : xdg  ? accel__wandb_join(xdg, "wandb/settings")
-                          : accel__wandb_home_path(".config/wandb/settings");
-    accel_status_t status = read_file(settings, global);
-    free(global);
-    if (status)
-        return status;
-    const char *root = accel__wandb_env("WANDB_DIR");
-    char *dotted = accel__wandb_join(root ? root : ".", ".wandb/settings");
-    char *plain = accel__wandb_join(root ? root : ".", "wandb/settings");
-    status = dotted && plain ? read_file(settings, access(dotted, F_OK) == 0 ? dotted : plain)
-                             : accel__wandb_fail_memory();
-    free(dotted);
-    free(plain);
-    return status;
-}
-
 char *accel__wandb_settings_wandb_dir(const accel__wandb_settings_t *settings)
 {
     char *dotted = accel__wandb_join(settings->root_dir, ".wandb");
@@ -340,11 +378,49 @@ static accel_status_t read_project(accel__wandb_settings_t *settings,
     return set_text(&settings->project, init->project_name);
 }
 
+/* Those of stock; of a retry, what its core does when a setting is left out. */
+static accel_status_t set_defaults(accel__wandb_settings_t *settings)
+{
+    *settings = (accel__wandb_settings_t){
+        .symlink = true,
+        .primary = true,
+        .update_finish_state = true,
+        .show_errors = true,
+        .show_info = true,
+        .show_warnings = true,
+        .init_timeout = 90,
+        .heartbeat_seconds = 30,
+        .stats_sampling_interval = 15,
+        .file_stream_transmit_interval = NAN,
+        .graphql_retry_max = NAN,
+        .graphql_retry_wait_min = NAN,
+        .graphql_retry_wait_max = NAN,
+        .graphql_timeout = NAN,
+        .file_stream_retry_max = NAN,
+        .file_stream_retry_wait_min = NAN,
+        .file_stream_retry_wait_max = NAN,
+        .file_stream_timeout = NAN,
+        .file_transfer_retry_max = NAN,
+        .file_transfer_retry_wait_min = NAN,
+        .file_transfer_retry_wait_max = NAN,
+        .file_transfer_timeout = NAN,
+        .file_stream_max_bytes = NAN,
+        .file_stream_max_line_bytes = NAN,
+        .max_end_of_run_history_metrics = 10,
+        .max_end_of_run_summary_metrics = 10,
+    };
+    accel_status_t status = set_text(&settings->base_url, "https://api.forge.coreweave.com");
+    if (!status)
+        status = names_add(&settings->stats_disk_paths, "/", 1);
+    return status;
+}
+
 accel_status_t accel__wandb_settings_create(const accel_tracker_init_t *init,
                                             accel__wandb_settings_t *settings)
 {
-    *settings = (accel__wandb_settings_t){.symlink = true};
-    accel_status_t status = read_files(settings);
+    accel_status_t status = set_defaults(settings);
+    if (!status)
+        status = accel__wandb_settings_read_files(settings);
     if (!status)
         status = read_environment(settings);
     if (!status)
@@ -362,7 +438,7 @@ void accel__wandb_settings_free(accel__wandb_settings_t *settings)
 {
     for (size_t i = 0; i < NUM_FIELDS; i++) {
         void *place = (char *)settings + fields[i].offset;
-        if (fields[i].kind == TEXT)
+        if (fields[i].kind == TEXT || fields[i].kind == SECRET)
             free(*(char **)place);
         else if (fields[i].kind == NAMES)
             names_free(place);
@@ -375,4 +451,35 @@ void accel__wandb_settings_free(accel__wandb_settings_t *settings)
     }
     free(settings->config);
     *settings = (accel__wandb_settings_t){0};
+}
+
+static void put_names(accel__wandb_text_t *text, const accel__wandb_names_t *names)
+{
+    accel__wandb_text_puts(text, "[");
+    for (size_t i = 0; i < names->count; i++) {
+        accel__wandb_text_puts(text, i ? "," : "");
+        accel__wandb_json_string(text, names->names[i]);
+    }
+    accel__wandb_text_puts(text, "]");
+}
+
+void accel__wandb_settings_json(const accel__wandb_settings_t *settings, accel__wandb_text_t *text)
+{
+    for (size_t i = 0; i < NUM_FIELDS; i++) {
+        const void *place = (const char *)settings + fields[i].offset;
+        kind_t kind = fields[i].kind;
+        if (kind == SECRET || (kind == TEXT && !*(char *const *)place) ||
+            (is_number(kind) && isnan(*(const double *)place)))
+            continue;
+        accel__wandb_text_printf(text, "%s\"%s\":", text->length ? "," : "{", fields[i].name);
+        if (kind == TEXT)
+            accel__wandb_json_string(text, *(char *const *)place);
+        else if (kind == FLAG)
+            accel__wandb_text_puts(text, *(const bool *)place ? "true" : "false");
+        else if (kind == NAMES)
+            put_names(text, place);
+        else
+            accel__wandb_json_number(text, *(const double *)place, ACCEL__WANDB_JSON_CORE);
+    }
+    accel__wandb_text_puts(text, "}");
 }

@@ -4,6 +4,7 @@
 #define ACCEL_TRACKER_WANDB_SETTINGS_H
 
 #include "host.h"
+#include "text.h"
 
 typedef struct {
     char **names;
@@ -15,25 +16,43 @@ typedef struct {
     char *key, *json;
 } accel__wandb_pair_t;
 
-typedef enum { ACCEL__WANDB_OFFLINE, ACCEL__WANDB_DISABLED } accel__wandb_mode_t;
+typedef enum {
+    ACCEL__WANDB_OFFLINE,
+    ACCEL__WANDB_DISABLED,
+    ACCEL__WANDB_ONLINE
+} accel__wandb_mode_t;
 
-/* Texts are NULL where nothing was given. */
+/* Under wandb.Settings' names, but for the `x_`. Texts are NULL where nothing was given, limits
+ * without a default are NAN. Times are seconds. */
 typedef struct {
     char *project, *entity, *run_id, *run_name, *run_notes, *run_group, *run_job_type;
-    char *root_dir, *mode, *resume, *sweep_id;
+    char *root_dir, *mode, *resume, *resume_from, *fork_from, *sweep_id;
     char *host, *username, *email, *docker, *program, *executable;
     char *git_remote, *git_remote_url, *git_commit, *git_root;
-    char *base_url, *api_key;
-    accel__wandb_names_t run_tags, exclude_keys, include_keys;
+    char *base_url, *app_url_override, *api_key, *identity_token_file;
+    char *http_proxy, *https_proxy, *extra_http_headers;
+    char *console, *label;
+    accel__wandb_names_t run_tags, ignore_globs, stats_disk_paths, exclude_keys, include_keys;
     accel__wandb_pair_t *config; /* init's `config`, filtered */
     size_t num_config;
     bool has_config;
     bool silent, quiet, disable_git, force, symlink, use_dot_wandb, disable_meta;
-    bool disable_machine_info;
+    bool disable_machine_info, disable_stats, primary, update_finish_state;
+    bool allow_val_change, finish_timeout_raises, insecure_disable_ssl, stop_on_fatal_error;
+    bool show_errors, show_info, show_warnings;
+    double init_timeout, finish_timeout; /* 0: no limit */
+    double heartbeat_seconds, stats_sampling_interval, file_stream_transmit_interval;
+    double graphql_retry_max, graphql_retry_wait_min, graphql_retry_wait_max, graphql_timeout;
+    double file_stream_retry_max, file_stream_retry_wait_min, file_stream_retry_wait_max,
+        file_stream_timeout;
+    double file_transfer_retry_max, file_transfer_retry_wait_min, file_transfer_retry_wait_max,
+        file_transfer_timeout;
+    double file_stream_max_bytes, file_stream_max_line_bytes;
+    double max_end_of_run_history_metrics, max_end_of_run_summary_metrics;
     bool has_use_dot_wandb;
-    bool explicit_mode, explicit_dir; /* given by the program */
+    bool explicit_dir; /* given by the program */
     accel__wandb_mode_t effective_mode;
-    bool wants_upload; /* nobody asked for offline: it is so because we have no uploader */
+    bool went_offline; /* nobody said which mode, and there is no API key */
 } accel__wandb_settings_t;
 
 /* Read files, environment and init_kwargs, in this order, and check the whole. */
@@ -71,6 +90,9 @@ bool accel__wandb_setting_known(const char *name);
 accel_status_t accel__wandb_kwargs_read(accel__wandb_settings_t *settings,
                                         const accel_item_t *kwargs);
 accel_status_t accel__wandb_settings_check(accel__wandb_settings_t *settings);
-bool accel__wandb_find_api_key(const accel__wandb_settings_t *settings);
+/* Every setting that has a value, by name, as a JSON object: wandb.Settings. No secrets. */
+void accel__wandb_settings_json(const accel__wandb_settings_t *settings, accel__wandb_text_t *text);
+/* settings_file.c: the user's settings, then those of the working directory. */
+accel_status_t accel__wandb_settings_read_files(accel__wandb_settings_t *settings);
 
 #endif

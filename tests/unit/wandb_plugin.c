@@ -117,7 +117,7 @@ static void what_cannot_be_is_refused_by_name(void)
     refuses(no, "'reinit'", ACCEL_DICT("reinit", ACCEL_TRUE));
     refuses(no, "'reinit'", ACCEL_DICT("reinit", "return_previous"));
     refuses(bad, "'again'", ACCEL_DICT("reinit", "again"));
-    refuses(no, "mode=\"offline\"", ACCEL_DICT("mode", "online"));
+    refuses(ACCEL_ERR_STATE, "`accel login`", ACCEL_DICT("mode", "online"));
     refuses(no, "mode=\"shared\"", ACCEL_DICT("mode", "shared"));
     refuses(no, "'config.yaml'", ACCEL_DICT("config", "config.yaml"));
     refuses(no, "'notebook_name'", ACCEL_DICT("settings", ACCEL_DICT("notebook_name", "x")));

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The API key: where it is looked for, and what it looks like. It is never part of a message. */
+#ifndef ACCEL_TRACKER_WANDB_APIKEY_H
+#define ACCEL_TRACKER_WANDB_APIKEY_H
+
+#include "settings.h"
+
+/* The key for the server base_url: that of the settings (argument, WANDB_API_KEY, settings file),
+ * else the password of its machine in netrc ($NETRC, ~/.netrc, ~/_netrc). *key is to free(), and
+ * NULL if there is none; one of a wrong shape is an error that says where it came from. */
+accel_status_t accel__wandb_api_key_find(const accel__wandb_settings_t *settings, char **key);
+
+/* Does it look like a key: 40 or more letters, digits, '_' and '-' after an optional prefix that
+ * ends with '-'? `source` is for the message. */
+accel_status_t accel__wandb_api_key_check(const char *key, const char *source);
+
+/* The password of `machine` in a netrc file, to free(); NULL if there is none. A "default" entry
+ * serves machines that are not named. */
+char *accel__wandb_netrc_password(const char *path, const char *machine);
+
+/* The netrc file that is read, and would be written; to free(), NULL if there is no home. */
+char *accel__wandb_netrc_path(void);
+
+#endif
