@@ -9,6 +9,7 @@
 #include <accel/data.h>
 #include <accel/dict.h>
 #include <accel/log.h>
+#include <accel/media.h>
 #include <accel/model.h>
 #include <accel/objects.h>
 #include <accel/optimizer.h>

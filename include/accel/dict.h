@@ -33,10 +33,14 @@ typedef enum accel_type {
     ACCEL_TYPE_FLOAT = 5,
     ACCEL_TYPE_STRING = 6, /* UTF-8 */
     ACCEL_TYPE_DICT = 7,
-    ACCEL_TYPE_LIST = 8
+    ACCEL_TYPE_LIST = 8,
+    ACCEL_TYPE_MEDIA = 9 /* an image, a table, ...: in rows that are logged only */
 } accel_type_t;
 
 typedef struct accel_item accel_item_t;
+
+/* An image, a histogram, a table, ...: <accel/media.h>. */
+typedef struct accel_media accel_media_t;
 
 /* A list: items whose keys are "" and which end as a dictionary does. */
 typedef struct accel_list {
@@ -55,6 +59,7 @@ struct accel_item {
         const char *s;
         const accel_item_t *dict; /* NULL: empty */
         const accel_item_t *list; /* NULL: empty */
+        const accel_media_t *media;
     } value;
 };
 
@@ -140,6 +145,16 @@ static inline accel_item_t accel_item_list(const char *key, const accel_list_t *
     return item;
 }
 
+/* NULL is the null value. */
+static inline accel_item_t accel_item_media(const char *key, const accel_media_t *value)
+{
+    accel_item_t item = accel_item_end();
+    item.key = key;
+    item.type = value ? ACCEL_TYPE_MEDIA : ACCEL_TYPE_NULL;
+    item.value.media = value;
+    return item;
+}
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif
@@ -186,6 +201,10 @@ inline accel_item_t item(const char *key, const accel_list_t *value)
 {
     return accel_item_list(key, value);
 }
+inline accel_item_t item(const char *key, const accel_media_t *value)
+{
+    return accel_item_media(key, value);
+}
 inline accel_item_t item(const char *key, decltype(nullptr))
 {
     return accel_item_null(key, nullptr);
@@ -199,6 +218,10 @@ inline accel_item_t item(const char *key, accel_item_t *value)
 inline accel_item_t item(const char *key, accel_list_t *value)
 {
     return accel_item_list(key, value);
+}
+inline accel_item_t item(const char *key, accel_media_t *value)
+{
+    return accel_item_media(key, value);
 }
 /* Any other pointer would become a bool. */
 template <typename Other> accel_item_t item(const char *key, Other *value) = delete;
@@ -289,6 +312,7 @@ template <typename... Values> list_of<Values...> make_list(const Values &...valu
              char *: accel_item_string, const char *: accel_item_string,         \
              const accel_item_t *: accel_item_dict, accel_item_t *: accel_item_dict, \
              const accel_list_t *: accel_item_list, accel_list_t *: accel_item_list, \
+             const accel_media_t *: accel_item_media, accel_media_t *: accel_item_media, \
              void *: accel_item_null)(k, v)
 
 #define ACCEL__JOIN(a, b) ACCEL__JOIN_EXPANDED(a, b)

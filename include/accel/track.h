@@ -16,6 +16,7 @@
 #define ACCEL_TRACK_H
 
 #include <accel/dict.h>
+#include <accel/media.h>
 #include <accel/options.h>
 #include <accel/types.h>
 
@@ -92,16 +93,6 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_artifact_add_reference(accel_arti
 /* Valid until the artifact is changed or destroyed. */
 ACCEL_API const accel_artifact_view_t *accel_artifact_view(const accel_artifact_t *artifact);
 
-/* ---- images and tables ---- */
-
-/* height × width × channels (1, 3 or 4), row-major; U8 0..255 or F32 0..1. */
-typedef struct accel_image {
-    const void *data;
-    accel_dtype_t dtype;
-    int32_t height, width, channels;
-    const char *caption; /* NULL: none */
-} accel_image_t;
-
 /* ---- what a tracker is ---- */
 
 /* What a tracker is created with. */
@@ -133,13 +124,15 @@ typedef struct accel_tracker_class {
     bool requires_logging_directory; /* accel_create() then wants logging_dir or project_dir */
     bool every_process;              /* main_process_only = False: runs on every rank */
     bool journaled;
+    bool logs_media; /* log draws or describes ACCEL_TYPE_MEDIA; accel_tracker_log_images() and
+                      * _log_table() then come as rows where there is no slot for them */
     void *context; /* passed to create */
 
     accel_status_t (*create)(void *context, const accel_tracker_init_t *init, void **tracker);
     accel_status_t (*start)(void *tracker); /* (optional) after create, before anything else */
     accel_status_t (*store_init_configuration)(void *tracker,
                                                const accel_item_t *config); /* (optional) */
-    /* `values` is not NULL but may be empty. `step` is 0 or more, or ACCEL_NO_STEP.
+    /* `values` is not NULL but may be empty; a value may be ACCEL_TYPE_MEDIA. `step` is 0 or more, or ACCEL_NO_STEP.
      * `timestamp`: seconds since the epoch at the call of accel_log(). */
     accel_status_t (*log)(void *tracker, const accel_item_t *values, int64_t step,
                           double timestamp);

@@ -198,3 +198,6 @@ void accel__link_remove(accel__link_t *link); /* one in no ring is fine */
 void accel__link_release_after(accel__link_t *head, const accel__link_t *link);
 
 #endif
+/* The same of a row that is logged, in which there may be media. */
+accel_status_t accel__row_check(const accel_item_t *values, const char *what);
+

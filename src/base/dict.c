@@ -60,7 +60,7 @@ static bool is_utf8(const char *text)
     return true;
 }
 
-static accel_status_t check(const accel_item_t *items, const char *what, int depth)
+static accel_status_t check(const accel_item_t *items, const char *what, bool media, int depth)
 {
     if (depth > DEPTH_MAX)
         return accel__fail(ACCEL_ERR_INVALID, "%s: nested deeper than %d levels", what, DEPTH_MAX);
@@ -71,14 +71,18 @@ static accel_status_t check(const accel_item_t *items, const char *what, int dep
             return accel__fail(ACCEL_ERR_INVALID, "%s: the key of item %zu is NULL", what, i);
         if (!is_utf8(item->key))
             return accel__fail(ACCEL_ERR_INVALID, "%s: the key of item %zu is not UTF-8", what, i);
-        if (item->type < ACCEL_TYPE_NULL || item->type > ACCEL_TYPE_LIST)
+        if (item->type < ACCEL_TYPE_NULL || item->type > ACCEL_TYPE_MEDIA)
             return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' has the unknown type %d", what,
                                item->key, (int)item->type);
+        if (item->type == ACCEL_TYPE_MEDIA && (!media || !item->value.media))
+            return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' is %s", what, item->key,
+                               item->value.media ? "a media object, which only a logged row takes"
+                                                 : "a media object that is NULL");
         if (item->type == ACCEL_TYPE_STRING && !is_utf8(item->value.s))
             return accel__fail(ACCEL_ERR_INVALID, "%s: the text of '%s' is not UTF-8", what,
                                item->key);
         if (has_children(item)) {
-            accel_status_t status = check(children(item), what, depth + 1);
+            accel_status_t status = check(children(item), what, media, depth + 1);
 
             if (status != ACCEL_OK)
                 return status;
@@ -89,7 +93,12 @@ static accel_status_t check(const accel_item_t *items, const char *what, int dep
 
 accel_status_t accel__dict_check(const accel_item_t *dict, const char *what)
 {
-    return check(dict, what, 1);
+    return check(dict, what, false, 1);
+}
+
+accel_status_t accel__row_check(const accel_item_t *values, const char *what)
+{
+    return check(values, what, true, 1);
 }
 
 const accel_item_t *accel__dict_find(const accel_item_t *dict, const char *key)

@@ -6,6 +6,7 @@
  * The thread looks by itself every PERIOD_MS, so that an append costs no system call. Only
  * after a while without rows it sleeps until woken. */
 #include "track/journal.h"
+#include "track/media.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -36,6 +37,7 @@ struct accel__journal {
     chunk_t *first, *last; /* filled, in order */
     chunk_t *spare;
     size_t pending; /* bytes of rows not delivered yet */
+    size_t media;   /* bytes of media that these have a share of */
     size_t memory;
     uint64_t appended, delivered; /* rows */
     bool hurry, closing, asleep;
@@ -74,7 +76,17 @@ static void wait_for_rows(accel__journal_t *journal)
     journal->hurry = false;
 }
 
-static uint64_t deliver_chunk(const accel__journal_t *journal, const chunk_t *chunk)
+/* At once, not with its chunk: a chunk may hold the rows of gigabytes. */
+static void let_go_of_media(accel__journal_t *journal, const accel__journal_row_t *row)
+{
+    accel__media_release(row->values);
+    pthread_mutex_lock(&journal->lock);
+    journal->media -= row->media;
+    pthread_cond_broadcast(&journal->done);
+    pthread_mutex_unlock(&journal->lock);
+}
+
+static uint64_t deliver_chunk(accel__journal_t *journal, const chunk_t *chunk)
 {
     uint64_t rows = 0;
     size_t at = 0;
@@ -83,6 +95,8 @@ static uint64_t deliver_chunk(const accel__journal_t *journal, const chunk_t *ch
         const accel__journal_row_t *row = (const void *)(chunk->data + at);
 
         journal->sink.deliver(journal->sink.context, row);
+        if (row->media > 0)
+            let_go_of_media(journal, row);
         at += row->size;
         rows++;
     }
@@ -226,11 +240,17 @@ static void call_thread(accel__journal_t *journal)
     pthread_cond_signal(&journal->wake);
 }
 
-/* Back-pressure: a row goes in when it fits, or when nothing else is under way. */
-static void wait_for_room(accel__journal_t *journal, size_t size)
+static bool has_room(const accel__journal_t *journal, const accel__journal_row_t *row)
 {
-    while (journal->pending > 0 && journal->pending + size > ACCEL__JOURNAL_LIMIT &&
-           !journal->closing) {
+    return (journal->pending == 0 || journal->pending + row->size <= ACCEL__JOURNAL_LIMIT) &&
+           (journal->media == 0 || row->media == 0 ||
+            journal->media + row->media <= ACCEL__JOURNAL_MEDIA_LIMIT);
+}
+
+/* Back-pressure: a row goes in when it fits, or when nothing else is under way. */
+static void wait_for_room(accel__journal_t *journal, const accel__journal_row_t *row)
+{
+    while (!has_room(journal, row) && !journal->closing) {
         call_thread(journal);
         pthread_cond_wait(&journal->done, &journal->lock);
     }
@@ -241,7 +261,7 @@ static accel_status_t append_locked(accel__journal_t *journal, const accel__jour
     char *record;
     chunk_t *chunk;
 
-    wait_for_room(journal, row->size);
+    wait_for_room(journal, row);
     if (journal->closing)
         return accel__fail(ACCEL_ERR_STATE, "the journal is closed");
     chunk = chunk_with_room(journal, row->size);
@@ -251,8 +271,11 @@ static accel_status_t append_locked(accel__journal_t *journal, const accel__jour
     memcpy(record, row, sizeof(*row));
     ((accel__journal_row_t *)(void *)record)->values =
         accel__dict_pack(row->values, record + ALIGN16(sizeof(*row)));
+    if (row->media > 0)
+        accel__media_retain(row->values);
     chunk->used += row->size;
     journal->pending += row->size;
+    journal->media += row->media;
     journal->appended++;
     if (journal->pending > ACCEL__JOURNAL_LIMIT / 2 && !journal->hurry)
         call_thread(journal);
@@ -269,6 +292,7 @@ accel_status_t accel__journal_append(accel__journal_t *journal, void *target,
     accel_status_t status;
 
     row.size = ALIGN16(sizeof(row)) + ALIGN16(accel__dict_packed_size(values));
+    row.media = accel__media_size(values);
     pthread_mutex_lock(&journal->lock);
     status = append_locked(journal, &row);
     pthread_mutex_unlock(&journal->lock);

@@ -9,6 +9,7 @@ typedef struct accel__journal accel__journal_t;
 
 typedef struct accel__journal_row {
     size_t size;  /* of the whole record */
+    size_t media; /* bytes of images and such that the row has a share of */
     void *target; /* what append was given */
     int64_t step;
     double timestamp;
@@ -24,8 +25,9 @@ typedef struct accel__journal_sink {
 
 accel_status_t accel__journal_create(const accel__journal_sink_t *sink, accel__journal_t **journal);
 
-/* Copy a row in. Waits only while ACCEL__JOURNAL_LIMIT bytes are under way. ACCEL_ERR_STATE after
- * close. Neither this nor drain may be called from the sink. */
+/* Copy a row in, and take a share of its media, which is let go when the row was delivered. Waits
+ * only while ACCEL__JOURNAL_LIMIT bytes are under way, or ACCEL__JOURNAL_MEDIA_LIMIT of media.
+ * ACCEL_ERR_STATE after close. Neither this nor drain may be called from the sink. */
 accel_status_t accel__journal_append(accel__journal_t *journal, void *target,
                                      const accel_item_t *values, int64_t step, double timestamp);
 
@@ -42,6 +44,9 @@ void accel__journal_destroy(accel__journal_t *journal);
  * ride out a longer stall of the disk, less keeps closer to the 100 ms when a flood of rows
  * comes faster than they can be written. */
 #define ACCEL__JOURNAL_LIMIT ((size_t)2 << 20)
+
+/* The same of media: some 80 images of a megapixel in three colours. */
+#define ACCEL__JOURNAL_MEDIA_LIMIT ((size_t)256 << 20)
 
 /* Bytes of memory the journal holds, for tests of its growth. */
 size_t accel__journal_memory(accel__journal_t *journal);

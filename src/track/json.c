@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "track/json.h"
+#include "track/media.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -209,6 +210,9 @@ void accel__json_value(accel__text_t *text, const accel_item_t *item)
         break;
     case ACCEL_TYPE_LIST:
         append_list(text, item->value.list);
+        break;
+    case ACCEL_TYPE_MEDIA:
+        accel__json_media(text, accel_media_view(item->value.media));
         break;
     case ACCEL_TYPE_NULL:
     case ACCEL_TYPE_END:

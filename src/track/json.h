@@ -4,6 +4,8 @@
 #ifndef ACCEL_TRACK_JSON_H
 #define ACCEL_TRACK_JSON_H
 
+#include <accel/media.h>
+
 #include "base/base.h"
 
 /* Compact. NaN, Infinity and -Infinity are written bare, as Python does and reads; other
@@ -15,5 +17,8 @@ void accel__json_float(accel__text_t *text, double value);
 void accel__json_seconds(accel__text_t *text, double seconds);
 void accel__json_value(accel__text_t *text, const accel_item_t *item);
 void accel__json_dict(accel__text_t *text, const accel_item_t *dict);
+/* What one is, without its bytes: {"_type":"image","height":28,...}; histograms and tables whole,
+ * with "_type" as W&B has it. */
+void accel__json_media(accel__text_t *text, const accel_media_view_t *media);
 
 #endif

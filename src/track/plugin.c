@@ -16,6 +16,7 @@ static const accel_host_v1_t host = {
     .fail = accel__fail,
     .log = accel__log,
     .version = ACCEL_VERSION,
+    .media_view = accel_media_view,
 };
 
 /* Where plugins may lie, as one text: ACCEL_PLUGIN_PATH, then accel/ beside the object that

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One tracker of an accelerator: every call of a slot goes through here. */
+#include "track/media.h"
 #include "track/tracker.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- entering and leaving ---- */
@@ -318,25 +320,6 @@ accel_status_t accel_tracker_log(accel_tracker_t *tracker, const accel_item_t *v
                               : status;
 }
 
-static accel_status_t check_image(const accel_image_t *image, const char *key, int64_t index)
-{
-    if (!image->data)
-        return accel__fail(ACCEL_ERR_INVALID, "image %lld of '%s': data is NULL", (long long)index,
-                           key);
-    if (image->dtype != ACCEL_U8 && image->dtype != ACCEL_F32)
-        return accel__fail(ACCEL_ERR_INVALID,
-                           "image %lld of '%s' is of %s; expected uint8 (0..255) or float32 (0..1)",
-                           (long long)index, key, accel_dtype_name(image->dtype));
-    if (image->height < 1 || image->width < 1 ||
-        (image->channels != 1 && image->channels != 3 && image->channels != 4))
-        return accel__fail(ACCEL_ERR_INVALID,
-                           "image %lld of '%s' is %d x %d x %d; expected height x width x channels "
-                           "with 1, 3 or 4 channels",
-                           (long long)index, key, (int)image->height, (int)image->width,
-                           (int)image->channels);
-    return ACCEL_OK;
-}
-
 static accel_status_t check_images(const char *key, const accel_image_t *images, int64_t num_images)
 {
     accel_status_t status = ACCEL_OK;
@@ -345,7 +328,34 @@ static accel_status_t check_images(const char *key, const accel_image_t *images,
         return accel__fail(ACCEL_ERR_INVALID,
                            "accel_tracker_log_images: expected a key and at least one image");
     for (int64_t i = 0; i < num_images && status == ACCEL_OK; i++)
-        status = check_image(&images[i], key, i);
+        status = accel__image_check(&images[i], key, i);
+    return status;
+}
+
+/* As Accelerate's tracker for W&B does it: run.log({key: [wandb.Image(image), ...]}). */
+static accel_status_t log_media(accel_tracker_t *tracker, const accel_item_t *row, int64_t step)
+{
+    accel_status_t status = accel__trackers_log_to(tracker->owner, tracker, row, step);
+
+    accel__media_release(row);
+    return status;
+}
+
+static accel_status_t log_images_as_row(accel_tracker_t *tracker, const char *key,
+                                        const accel_image_t *images, int64_t num_images,
+                                        int64_t step)
+{
+    accel_list_t list;
+    accel_item_t row[] = {accel_item_null(key, NULL), accel_item_end()};
+    accel_item_t *items = NULL;
+    accel_status_t status = accel__images_create(images, num_images, &items);
+
+    if (status != ACCEL_OK)
+        return status;
+    list.items = items;
+    row[0] = accel_item_list(key, &list);
+    status = log_media(tracker, row, step);
+    free(items);
     return status;
 }
 
@@ -361,7 +371,9 @@ accel_status_t accel_tracker_log_images(accel_tracker_t *tracker, const char *ke
     if (status != ACCEL_OK || !tracker->here)
         return status;
     if (!tracker->slots.log_images)
-        return unsupported(tracker, "images");
+        return tracker->slots.logs_media
+                   ? log_images_as_row(tracker, key, images, num_images, step)
+                   : unsupported(tracker, "images");
     status = enter(tracker, &call);
     if (status != ACCEL_OK)
         return status;
@@ -389,7 +401,7 @@ static accel_status_t check_table(const char *name, const accel_list_t *columns,
                            "accel_tracker_log_table: expected a name, columns and rows");
     status = accel__dict_check(columns->items, name);
     if (status == ACCEL_OK)
-        status = accel__dict_check(rows->items, name);
+        status = accel__row_check(rows->items, name);
     if (status != ACCEL_OK)
         return status;
     width = list_length(columns->items);
@@ -407,6 +419,17 @@ static accel_status_t check_table(const char *name, const accel_list_t *columns,
     return ACCEL_OK;
 }
 
+static accel_status_t log_table_as_row(accel_tracker_t *tracker, const char *name,
+                                       const accel_list_t *columns, const accel_list_t *rows,
+                                       int64_t step)
+{
+    accel_media_t *table = NULL;
+    accel_status_t status = accel__table_create(columns->items, rows->items, &table);
+    const accel_item_t row[] = {accel_item_media(name, table), accel_item_end()};
+
+    return status == ACCEL_OK ? log_media(tracker, row, step) : status;
+}
+
 accel_status_t accel_tracker_log_table(accel_tracker_t *tracker, const char *name,
                                        const accel_list_t *columns, const accel_list_t *rows,
                                        int64_t step)
@@ -419,7 +442,8 @@ accel_status_t accel_tracker_log_table(accel_tracker_t *tracker, const char *nam
     if (status != ACCEL_OK || !tracker->here)
         return status;
     if (!tracker->slots.log_table)
-        return unsupported(tracker, "tables");
+        return tracker->slots.logs_media ? log_table_as_row(tracker, name, columns, rows, step)
+                                         : unsupported(tracker, "tables");
     status = enter(tracker, &call);
     if (status != ACCEL_OK)
         return status;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The trackers of one accelerator: who they are, who runs here, and the way of a row. */
+#include "track/media.h"
 #include "track/tracker.h"
 
 #include <ctype.h>
@@ -347,7 +348,7 @@ static accel_status_t check_row(const accel_item_t *values, int64_t step)
         return accel__fail(ACCEL_ERR_INVALID,
                            "accel_log: step is %lld; expected 0 or more, or ACCEL_NO_STEP",
                            (long long)step);
-    return accel__dict_check(values, "accel_log");
+    return accel__row_check(values, "accel_log");
 }
 
 /* Rows for trackers that want them now. All are served; the first failure is the result. */
@@ -356,6 +357,7 @@ static accel_status_t deliver_now(accel__trackers_t *trackers, const accel__jour
     accel_status_t first = ACCEL_OK;
     char text[512] = "";
 
+    accel__media_retain(row->values);
     for (size_t i = 0; i < trackers->opened; i++) {
         accel_tracker_t *tracker = &trackers->trackers[i];
         accel_status_t status;
@@ -369,6 +371,7 @@ static accel_status_t deliver_now(accel__trackers_t *trackers, const accel__jour
             snprintf(text, sizeof(text), "%s", accel_last_error());
         }
     }
+    accel__media_release(row->values);
     return first == ACCEL_OK ? ACCEL_OK : accel__fail(first, "%s", text);
 }
 

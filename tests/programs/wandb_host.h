@@ -41,7 +41,8 @@ static void wandb_host_log(accel_log_level_t level, const char *format, ...)
 /* NULL if the plugin is not there. */
 static const accel_tracker_class_t *wandb_host_load(void)
 {
-    static const accel_host_v1_t host = {sizeof(host), wandb_host_fail, wandb_host_log, "0.1.0"};
+    static const accel_host_v1_t host = {sizeof(host), wandb_host_fail, wandb_host_log, "0.1.0",
+                                         accel_media_view};
     const char *build = getenv("ACCEL_BUILD_DIR");
     char path[4096];
     snprintf(path, sizeof(path), "%s/lib/accel/libaccel-tracker-wandb.so", build ? build : ".");

@@ -13,7 +13,8 @@
 #include "run.h"
 #include "test.h"
 
-static const accel_host_v1_t host = {sizeof(host), accel__fail, accel__log, "0.1.0"};
+static const accel_host_v1_t host = {sizeof(host), accel__fail, accel__log, "0.1.0",
+                                     accel_media_view};
 
 static json_t *load_vectors(const char *name)
 {

@@ -20,6 +20,7 @@ typedef struct accel_host_v1 {
     accel_status_t (*fail)(accel_status_t status, const char *format, ...) ACCEL_PRINTF(2, 3);
     void (*log)(accel_log_level_t level, const char *format, ...) ACCEL_PRINTF(2, 3);
     const char *version; /* of the library */
+    const accel_media_view_t *(*media_view)(const accel_media_t *media); /* accel_media_view() */
 } accel_host_v1_t;
 
 /* The one symbol a tracker plugin exports. Sets *tracker_class to static data. `host` stays

@@ -498,6 +498,7 @@ const accel_tracker_class_t accel__jsonl_class = {
     .name = "jsonl",
     .requires_logging_directory = true,
     .journaled = true,
+    .logs_media = true,
     .create = create,
     .store_init_configuration = store_init_configuration,
     .log = log_row,
