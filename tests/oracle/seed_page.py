@@ -12,6 +12,7 @@ import tempfile
 
 import _wandb_log as log
 from _wandb_server import Server
+from _wandb_state import compared
 
 BUILD, SOURCE = os.environ["ACCEL_BUILD_DIR"], os.environ["ACCEL_SOURCE_DIR"]
 SEED_PAGE = os.path.join(BUILD, "examples", "seed_page")
@@ -75,24 +76,7 @@ def sync_by_stock(path, base):
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100)
         assert done.returncode == 0, done.stdout
 
-        def lines(name):
-            return [{key: value for key, value in json.loads(line).items()
-                     if key not in ("_runtime", "_timestamp", "_wandb")}
-                    for _, line in sorted(server.lines[name].items())]
-
-        config = {}
-        for call in server.calls["UpsertBucket"]:
-            config |= json.loads(call.get("config") or "{}")
-        config.pop("_wandb")
-        first = server.calls["UpsertBucket"][0]
-        artifacts = [{key: value for key, value in call["input"].items()
-                      if key not in ("clientID", "sequenceClientID", "runName")}
-                     for call in server.calls["CreateArtifact"]]
-        return {"project": first["project"], "entity": first["entity"], "config": config,
-                "history": lines("wandb-history.jsonl"), "summary": lines("wandb-summary.json"),
-                "artifacts": artifacts, "end": server.stream_end,
-                "files": {name: data.decode() for name, data in sorted(server.puts.items())
-                          if name.startswith("artifact/")}}
+        return compared(server, ids=False)
 
 
 def read(path):
@@ -118,7 +102,8 @@ def main():
             assert len(log.inspect(path, "--json").splitlines()) == len(log.read(path))
         assert not failed
         arrived = [sync_by_stock(path, base) for path in (stock, *ours.values())]
-        assert len(arrived[0]["history"]) == 3 and arrived[0]["files"], arrived[0]
+        (stock_run,) = arrived[0]["runs"].values()
+        assert len(stock_run["history"]) == 3 and arrived[0]["artifacts"], arrived[0]
         assert arrived[1] == arrived[0] and arrived[2] == arrived[0], arrived
     print("ok")
 
