@@ -67,17 +67,6 @@ bool accel__wandb_same_server(const char *a, const char *b)
            same_part(a, b, CURLUPART_PORT);
 }
 
-void accel__wandb_url_append(accel__wandb_text_t *url, const char *part)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    for (const unsigned char *c = (const unsigned char *)part; *c; c++) {
-        bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
-                     (*c >= '0' && *c <= '9') || strchr("-_.~", *c);
-        char escaped[] = {'%', hex[*c >> 4], hex[*c & 15]};
-        accel__wandb_text_append(url, plain ? (const char *)c : escaped, plain ? 1 : 3);
-    }
-}
-
 static accel_status_t check_base_url(const char *url)
 {
     char *host = url_part(url, CURLUPART_HOST), *user = url_part(url, CURLUPART_USER);

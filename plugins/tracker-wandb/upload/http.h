@@ -73,9 +73,6 @@ void accel__wandb_reply_free(accel__wandb_reply_t *reply);
 /* Answered with 200 to 299? */
 bool accel__wandb_reply_good(const accel__wandb_reply_t *reply);
 
-/* A part of a path, percent-encoded, behind `url`. */
-void accel__wandb_url_append(accel__wandb_text_t *url, const char *part);
-
 /* Do the two URLs have the same scheme, host and port? */
 bool accel__wandb_same_server(const char *a, const char *b);
 
