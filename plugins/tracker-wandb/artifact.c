@@ -99,7 +99,7 @@ accel_status_t accel__wandb_manifest_digest(const accel__wandb_manifest_line_t *
 
 /* ---- staging ---- */
 
-static accel_status_t make_staging(char **directory)
+accel_status_t accel__wandb_staging(char **directory)
 {
     char *path = accel__wandb_staging_dir();
     if (!path)
@@ -123,28 +123,66 @@ static accel_status_t make_staging(char **directory)
     return ACCEL_OK;
 }
 
+static accel_status_t fail_staging(int error, const char *directory)
+{
+    return accel__wandb_fail_errno(ACCEL_ERR_IO, error,
+                                   "cannot stage (WANDB_DATA_DIR says where) files in", directory);
+}
+
+/* A new file in the folder; *name is its path, to free(). */
+static accel_status_t open_staged(const char *directory, char **name, int *fd)
+{
+    *name = accel__wandb_join(directory, "tmpXXXXXXXX");
+    *fd = *name ? mkostemp(*name, O_CLOEXEC) : -1;
+    if (*fd >= 0)
+        return ACCEL_OK;
+    int error = *name ? errno : ENOMEM;
+    free(*name);
+    *name = NULL;
+    return fail_staging(error, directory);
+}
+
+/* What was written stays under its name, which goes to the arena, or goes. */
+static accel_status_t close_staged(accel__wandb_arena_t *arena, int fd, char *name,
+                                   accel_status_t status, char **copy)
+{
+    if (close(fd) < 0 && !status)
+        status = fail_staging(errno, name);
+    if (!status) {
+        *copy = accel__wandb_arena_copy(arena, name, strlen(name));
+        status = *copy ? ACCEL_OK : accel__wandb_fail_memory();
+    }
+    if (status)
+        (void)unlink(name);
+    free(name);
+    return status;
+}
+
 /* Copies the file; *copy is its path, in the run's arena. */
 static accel_status_t stage(accel__wandb_run_t *run, const char *directory, const char *path,
                             char digest[25], int64_t *size, char **copy)
 {
-    char *name = accel__wandb_join(directory, "tmpXXXXXXXX");
-    int fd = name ? mkostemp(name, O_CLOEXEC) : -1;
-    if (fd < 0) {
-        int error = name ? errno : ENOMEM;
-        free(name);
-        return accel__wandb_fail_errno(
-            ACCEL_ERR_IO, error, "cannot stage (WANDB_DATA_DIR says where) files in", directory);
-    }
-    accel_status_t status = accel__wandb_file_digest(path, fd, digest, size);
-    if (close(fd) < 0 && !status)
-        status =
-            accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot stage the artifact's file", path);
+    char *name;
+    int fd;
+    accel_status_t status = open_staged(directory, &name, &fd);
     if (status)
-        (void)unlink(name);
-    else
-        *copy = accel__wandb_arena_copy(&run->arena, name, strlen(name));
-    free(name);
-    return status;
+        return status;
+    status = accel__wandb_file_digest(path, fd, digest, size);
+    return close_staged(&run->arena, fd, name, status, copy);
+}
+
+accel_status_t accel__wandb_stage_data(accel__wandb_arena_t *arena, const char *directory,
+                                       const void *data, size_t size, char **path)
+{
+    char *name;
+    int fd;
+    accel_status_t status = open_staged(directory, &name, &fd);
+    if (status)
+        return status;
+    int error = accel__wandb_write_all(fd, data, size);
+    if (error)
+        status = fail_staging(error, directory);
+    return close_staged(arena, fd, name, status, path);
 }
 
 /* ---- the record ---- */
@@ -207,7 +245,7 @@ static accel_status_t fill_manifest(accel__wandb_run_t *run, const accel_artifac
         Wandb__ArtifactManifestEntry *record =
             accel__wandb_new(run, &wandb__artifact_manifest_entry__descriptor);
         if (!entry->reference && !entry->immutable && !staging)
-            status = make_staging(&staging);
+            status = accel__wandb_staging(&staging);
         if (!status)
             status = fill_entry(run, entry, staging, record);
         manifest->contents[manifest->n_contents++] = record;
@@ -243,15 +281,18 @@ static void put_aliases(accel__wandb_run_t *run, const accel_artifact_view_t *ar
 }
 
 accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
-                                          const accel_artifact_view_t *artifact)
+                                          const accel_artifact_view_t *artifact,
+                                          accel__wandb_artifact_ids_t *ids)
 {
-    char digest[33], client_id[129], sequence_id[129];
+    accel__wandb_artifact_ids_t own;
+    char digest[33];
+    ids = ids ? ids : &own;
     Wandb__ArtifactManifest *manifest = new_manifest(run, (size_t)artifact->num_entries);
     accel_status_t status = fill_manifest(run, artifact, manifest, digest);
     if (!status)
-        status = accel__wandb_random_id(client_id, 128);
+        status = accel__wandb_random_id(ids->client, 128);
     if (!status)
-        status = accel__wandb_random_id(sequence_id, 128);
+        status = accel__wandb_random_id(ids->sequence_client, 128);
     if (status) {
         unstage(artifact, manifest);
         accel__wandb_arena_free(&run->arena);
@@ -269,8 +310,8 @@ accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
     put_aliases(run, artifact, about);
     about->manifest = manifest;
     about->finalize = true;
-    accel__wandb_put(run, &about->client_id, client_id);
-    accel__wandb_put(run, &about->sequence_client_id, sequence_id);
+    accel__wandb_put(run, &about->client_id, ids->client);
+    accel__wandb_put(run, &about->sequence_client_id, ids->sequence_client);
     accel__wandb_put(run, &about->digest_algorithm, "MANIFEST_MD5");
     Wandb__Record *record = accel__wandb_new(run, &wandb__record__descriptor);
     record->artifact = about;

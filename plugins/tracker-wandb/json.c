@@ -39,6 +39,7 @@ static const struct {
     bool mark;
 } styles[] = {
     [ACCEL__WANDB_JSON_FRONT] = {-5, 15, 1, true},
+    [ACCEL__WANDB_JSON_FILE] = {-5, 15, 1, true},
     [ACCEL__WANDB_JSON_CORE] = {-4, 5, 2, false},
     [ACCEL__WANDB_JSON_SHOWN] = {-4, 15, 2, true},
 };
@@ -70,7 +71,7 @@ static void put_positional(accel__wandb_text_t *text, const char *digits, int ex
 void accel__wandb_json_number(accel__wandb_text_t *text, double value, accel__wandb_json_t style)
 {
     if (isnan(value)) {
-        accel__wandb_text_puts(text, style == ACCEL__WANDB_JSON_CORE ? "NaN" : "null");
+        accel__wandb_text_puts(text, style == ACCEL__WANDB_JSON_FRONT ? "null" : "NaN");
         return;
     }
     if (signbit(value))
@@ -127,6 +128,7 @@ void accel__wandb_json_value(accel__wandb_text_t *text, const accel_item_t *item
     switch (item->type) {
     case ACCEL_TYPE_END:
     case ACCEL_TYPE_NULL:
+    case ACCEL_TYPE_MEDIA: /* in a row they were written, and are dictionaries by now */
         accel__wandb_text_puts(text, "null");
         break;
     case ACCEL_TYPE_BOOL:

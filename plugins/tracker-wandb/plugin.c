@@ -63,7 +63,7 @@ static accel_status_t wandb_artifact(void *tracker, const accel_artifact_view_t 
     accel_status_t status = ACCEL_OK;
     accel__wandb_lock(run);
     if (accel__wandb_is_writing(run))
-        status = accel__wandb_emit_artifact(run, artifact);
+        status = accel__wandb_emit_artifact(run, artifact, NULL);
     accel__wandb_unlock(run);
     return status;
 }
@@ -96,6 +96,7 @@ static const accel_tracker_class_t wandb_class = {
     .requires_logging_directory = false,
     .every_process = false,
     .journaled = true,
+    .logs_media = true,
     .create = wandb_create,
     .start = wandb_start,
     .store_init_configuration = wandb_config,

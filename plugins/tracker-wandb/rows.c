@@ -2,6 +2,7 @@
 /* What a program hands in while the run lasts: configuration, rows, summary. */
 #include <string.h>
 
+#include "media/media.h"
 #include "run.h"
 
 static accel_status_t check_keys(const accel_item_t *values)
@@ -57,22 +58,13 @@ static accel_status_t mark_step_log(accel__wandb_run_t *run)
 }
 
 /* With a step the row stays open until a later step comes; without, it closes at once. */
-accel_status_t accel__wandb_run_log(accel__wandb_run_t *run, const accel_item_t *values,
-                                    int64_t step, double timestamp)
+static accel_status_t add_values(accel__wandb_run_t *run, const accel_item_t *values, int64_t step,
+                                 double timestamp)
 {
     accel_status_t status = ACCEL_OK;
-    if (!accel__wandb_is_writing(run) || run->broken)
-        return ACCEL_OK;
-    if (timestamp > run->last_timestamp)
-        run->last_timestamp = timestamp;
-    if (step != ACCEL_NO_STEP)
-        status = mark_step_log(run);
-    if (!status && step != ACCEL_NO_STEP && step > run->step) {
+    if (step != ACCEL_NO_STEP && step > run->step) {
         status = accel__wandb_close_row(run);
         run->step = step;
-    } else if (!status && step != ACCEL_NO_STEP && step < run->step) {
-        warn_step(run, step);
-        return ACCEL_OK;
     }
     if (!status)
         status = accel__wandb_row_merge(&run->row, values);
@@ -85,6 +77,31 @@ accel_status_t accel__wandb_run_log(accel__wandb_run_t *run, const accel_item_t 
         run->step++;
     }
     return status;
+}
+
+/* Files of media come before the row that is open until now closes, and have its step in their
+ * names: so it is with stock, whose front end hands them on by itself. */
+accel_status_t accel__wandb_run_log(accel__wandb_run_t *run, const accel_item_t *values,
+                                    int64_t step, double timestamp)
+{
+    accel__wandb_arena_t made = {0};
+    accel_status_t status = ACCEL_OK, lost;
+    if (!accel__wandb_is_writing(run) || run->broken)
+        return accel__wandb_report(run);
+    if (timestamp > run->last_timestamp)
+        run->last_timestamp = timestamp;
+    if (step != ACCEL_NO_STEP)
+        status = mark_step_log(run);
+    if (status)
+        return status;
+    if (step != ACCEL_NO_STEP && step < run->step) {
+        warn_step(run, step);
+        return ACCEL_OK;
+    }
+    lost = accel__wandb_media_resolve(run, &made, &values);
+    status = add_values(run, values, step, timestamp);
+    accel__wandb_arena_free(&made);
+    return status ? status : lost;
 }
 
 /* ---- the summary by hand ---- */

@@ -94,6 +94,10 @@ typedef struct {
     accel__wandb_summary_t summary;
 
     bool started, finished, broken; /* broken: the log could not be written, and ends there */
+    int unreported;                 /* why, as an errno, while no call has said so */
+
+    struct accel__wandb_stats *stats; /* monitor/; NULL: nothing is watched */
+    struct accel__wandb_output *output;
 } accel__wandb_run_t;
 
 static inline void accel__wandb_lock(accel__wandb_run_t *run)
@@ -156,6 +160,9 @@ void accel__wandb_put(accel__wandb_run_t *run, char **field, const char *text);
 void accel__wandb_emit(accel__wandb_run_t *run, Wandb__Record *record, bool with_stream);
 /* Write everything pending. A failure is reported once; the log then stays as it is. */
 accel_status_t accel__wandb_commit(accel__wandb_run_t *run);
+/* The same on a thread of ours, which has nobody to tell: the next commit or report does. */
+void accel__wandb_commit_aside(accel__wandb_run_t *run);
+accel_status_t accel__wandb_report(accel__wandb_run_t *run);
 
 Wandb__Timestamp *accel__wandb_timestamp(accel__wandb_run_t *run, struct timespec time);
 accel_status_t accel__wandb_emit_start(accel__wandb_run_t *run);
@@ -169,6 +176,8 @@ void accel__wandb_emit_exit(accel__wandb_run_t *run, int32_t exit_code, double n
 /* ---- system.c and git.c: where the program runs ---- */
 
 void accel__wandb_emit_environment(accel__wandb_run_t *run);
+/* Physical cores. */
+double accel__wandb_cpu_count(void);
 /* The work tree that holds `directory`: the URL (without user and password) of the remote, and
  * HEAD's commit, to free(); NULL where there is none. */
 void accel__wandb_git_find(const char *directory, const char *remote, char **url, char **commit);
@@ -176,8 +185,20 @@ Wandb__GitRepoRecord *accel__wandb_git_record(accel__wandb_run_t *run);
 
 /* ---- artifact.c ---- */
 
+/* The names by which an artifact is known before the server has given it one. */
+typedef struct {
+    char client[129], sequence_client[129];
+} accel__wandb_artifact_ids_t;
+
+/* `ids` NULL: not asked for. */
 accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
-                                          const accel_artifact_view_t *artifact);
+                                          const accel_artifact_view_t *artifact,
+                                          accel__wandb_artifact_ids_t *ids);
+/* The folder, to free(), in which files wait for their upload; and one of them, of these bytes:
+ * *path is in the arena. */
+accel_status_t accel__wandb_staging(char **directory);
+accel_status_t accel__wandb_stage_data(accel__wandb_arena_t *arena, const char *directory,
+                                       const void *data, size_t size, char **path);
 /* Base64 of a file's MD5, and on the way a copy of it to `copy_fd` (-1: none). */
 accel_status_t accel__wandb_file_digest(const char *path, int copy_fd, char digest[25],
                                         int64_t *size);

@@ -38,10 +38,11 @@ char *accel__wandb_arena_copy(accel__wandb_arena_t *arena, const char *data, siz
 void accel__wandb_arena_free(accel__wandb_arena_t *arena);
 
 /* How the stock client spells numbers. Its front end, which sends the configuration and summaries
- * set by hand: 1.0, 0.00001, 1e-6, and null for NaN. Its core, which writes logged rows: 1, 1e-05,
- * 1.5e+06, NaN. And Python's own way, for what is shown: 1.0, 1e-05. */
+ * set by hand: 1.0, 0.00001, 1e-6, and null for NaN; in files of tables NaN. Its core, which writes
+ * logged rows: 1, 1e-05, 1.5e+06, NaN. And Python's own way, for what is shown: 1.0, 1e-05. */
 typedef enum {
     ACCEL__WANDB_JSON_FRONT,
+    ACCEL__WANDB_JSON_FILE,
     ACCEL__WANDB_JSON_CORE,
     ACCEL__WANDB_JSON_SHOWN
 } accel__wandb_json_t;
