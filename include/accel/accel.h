@@ -9,10 +9,13 @@
 #include <accel/data.h>
 #include <accel/dict.h>
 #include <accel/log.h>
+#include <accel/logger.h>
 #include <accel/media.h>
 #include <accel/model.h>
 #include <accel/objects.h>
 #include <accel/optimizer.h>
+#include <accel/profile.h>
+#include <accel/progress.h>
 #include <accel/status.h>
 #include <accel/track.h>
 #include <accel/types.h>

@@ -53,6 +53,9 @@ const char *accel__call_site(int *line);
 void accel__log(accel_log_level_t level, const char *format, ...) ACCEL_PRINTF(2, 3);
 void accel__vlog(accel_log_level_t level, const char *format, va_list arguments);
 
+/* A line that somebody else has decided to write: to the callback, or with `prefix` to stderr. */
+void accel__log_line(accel_log_level_t level, const char *prefix, const char *line);
+
 /* ---- memory ---- */
 
 /* *size = a * b; false if that overflows. */

@@ -49,6 +49,17 @@ static int level_from_environment(void)
 /* A sink that causes a message itself must not wait for its own lock. */
 static _Thread_local bool in_sink;
 
+/* With the lock held. `prefix` is what stderr gets in front; a callback gets the text alone. */
+static void deliver(accel_log_level_t level, const char *prefix, const char *message)
+{
+    in_sink = true;
+    if (sink)
+        sink(sink_context, level, message);
+    else
+        fprintf(stderr, "%s%s\n", prefix, message);
+    in_sink = false;
+}
+
 void accel__vlog(accel_log_level_t level, const char *format, va_list arguments)
 {
     char message[2048];
@@ -63,13 +74,19 @@ void accel__vlog(accel_log_level_t level, const char *format, va_list arguments)
         threshold = level_from_environment();
     if ((int)level >= threshold) {
         vsnprintf(message, sizeof(message), format, arguments);
-        in_sink = true;
-        if (sink)
-            sink(sink_context, level, message);
-        else
-            fprintf(stderr, "accel: %s\n", message);
-        in_sink = false;
+        deliver(level, "accel: ", message);
     }
+    pthread_mutex_unlock(&lock);
+}
+
+void accel__log_line(accel_log_level_t level, const char *prefix, const char *line)
+{
+    if (in_sink) {
+        fprintf(stderr, "%s%s\n", prefix, line);
+        return;
+    }
+    pthread_mutex_lock(&lock);
+    deliver(level, prefix, line);
     pthread_mutex_unlock(&lock);
 }
 

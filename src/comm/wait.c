@@ -5,6 +5,8 @@
  * without a thread or a heartbeat. */
 #include "comm/world.h"
 
+#include "base/span.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/futex.h>
@@ -227,7 +229,7 @@ static void sleep_slice(accel_comm_t *comm)
     atomic_fetch_sub(&segment->sleepers, 1);
 }
 
-accel_status_t accel__arrive(accel_comm_t *comm, const accel__call_t *call)
+static accel_status_t arrive(accel_comm_t *comm, const accel__call_t *call)
 {
     accel__segment_t *segment = comm->segment;
     uint64_t start;
@@ -254,6 +256,16 @@ accel_status_t accel__arrive(accel_comm_t *comm, const accel__call_t *call)
             return status;
     }
     return ACCEL_OK;
+}
+
+accel_status_t accel__arrive(accel_comm_t *comm, const accel__call_t *call)
+{
+    accel_status_t status;
+
+    accel__span_begin("wait");
+    status = arrive(comm, call);
+    accel__span_end();
+    return status;
 }
 
 /* ---- announcing ---- */

@@ -24,6 +24,7 @@ STATE = {
     "base/log.c:sink": "messages go to stderr or one callback, process-wide as stderr is",
     "base/log.c:sink_context": "messages go to stderr or one callback, process-wide as stderr is",
     "base/log.c:threshold": "messages go to stderr or one callback, process-wide as stderr is",
+    "base/span.c:active": "what a thread is profiled into",
     "comm/comm.c:worlds_joined": "tells a process's first meeting of ranks from its second",
     "track/registry.c:registered": "classes of the program's own are registered process-wide",
     "track/tracker.c:in_slot": "a thread inside a slot must not wait for that slot",
