@@ -2,7 +2,9 @@
 /* Logs rows until it is killed or has logged enough, and tells in shared memory how far
  * accel_log() has returned.
  *
- *     program-track_rows DIRECTORY JOURNAL PROGRESS_FILE ROWS MICROSECONDS [FILE_SIZE_LIMIT] */
+ *     program-track_rows DIRECTORY JOURNAL PROGRESS_FILE ROWS MICROSECONDS [FILE_SIZE_LIMIT]
+ *
+ * The environment's TRACKER is the tracker; "jsonl" if there is none. */
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -57,6 +59,7 @@ static void limit_files(long long size)
 
 int main(int argc, char **argv)
 {
+    const char *tracker = getenv("TRACKER");
     accel_t *accelerator;
     progress_t *progress;
     long long rows;
@@ -67,9 +70,9 @@ int main(int argc, char **argv)
     progress = map_progress(argv[3]);
     rows = strtoll(argv[4], NULL, 10);
     pause = (useconds_t)strtol(argv[5], NULL, 10);
-    ACCEL_CHECK(
-        accel_create(ACCEL_OPTIONS(.log_with = "jsonl", .logging_dir = argv[1], .journal = argv[2]),
-                     &accelerator));
+    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = tracker ? tracker : "jsonl",
+                                           .logging_dir = argv[1], .journal = argv[2]),
+                             &accelerator));
     ACCEL_CHECK(accel_init_trackers(accelerator, "rows", ACCEL_DICT("rows", rows), NULL));
     if (argc > 6)
         limit_files(strtoll(argv[6], NULL, 10));
