@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "run.h"
+#include "monitor/monitor.h"
 
 accel__wandb_console_t accel__wandb_console(const accel__wandb_settings_t *settings)
 {
@@ -28,7 +28,10 @@ static void print(const accel__wandb_console_t *console, const char *level, cons
     char *text = NULL;
     if (console->silent || vasprintf(&text, format, arguments) < 0)
         return;
-    fprintf(stderr, "%s: %s%s\n", console->color ? "\033[1;34mwandb\033[0m" : "wandb", level, text);
+    FILE *stream = accel__wandb_capture_stderr(); /* our own lines are not the run's output */
+    if (stream)
+        fprintf(stream, "%s: %s%s\n", console->color ? "\033[1;34mwandb\033[0m" : "wandb", level,
+                text);
     free(text);
 }
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "run.h"
+#include "monitor/monitor.h"
 
 double accel__wandb_now(void)
 {
@@ -122,6 +122,8 @@ accel_status_t accel__wandb_run_start(accel__wandb_run_t *run)
         accel__wandb_is_online(run) ? "online" : "offline", run->settings.run_id,
         run->settings.project ? run->settings.project : "uncategorized", run->log_path);
     greet(run);
+    run->stats = accel__wandb_stats_start(run);
+    run->output = accel__wandb_output_start(run);
     return ACCEL_OK;
 }
 
@@ -149,11 +151,20 @@ static void farewell(const accel__wandb_run_t *run)
     say_logs(run);
 }
 
+static void stop_monitor(accel__wandb_run_t *run)
+{
+    accel__wandb_output_stop(run->output);
+    accel__wandb_stats_stop(run->stats);
+    run->output = NULL;
+    run->stats = NULL;
+}
+
 accel_status_t accel__wandb_run_finish(accel__wandb_run_t *run, int32_t exit_code)
 {
     if (!accel__wandb_is_writing(run))
         return ACCEL_OK;
     double now = accel__wandb_now();
+    stop_monitor(run);
     accel__wandb_lock(run);
     run->features.finish = true;
     accel__wandb_emit_telemetry(run);

@@ -91,23 +91,35 @@ void accel__wandb_emit(accel__wandb_run_t *run, Wandb__Record *record, bool with
     run->num_records++;
 }
 
-accel_status_t accel__wandb_commit(accel__wandb_run_t *run)
+void accel__wandb_commit_aside(accel__wandb_run_t *run)
 {
     bool no_memory = run->arena.failed;
     accel__wandb_arena_free(&run->arena);
     if (run->broken) {
         run->log.pending.length = 0;
-        return ACCEL_OK;
+        return;
     }
     if (no_memory)
         run->log.pending.failed = true;
-    int error = accel__wandb_log_commit(&run->log);
+    run->unreported = accel__wandb_log_commit(&run->log);
+    run->broken = run->unreported != 0;
+}
+
+accel_status_t accel__wandb_report(accel__wandb_run_t *run)
+{
+    int error = run->unreported;
+    run->unreported = 0;
     if (!error)
         return ACCEL_OK;
-    run->broken = true;
     return accel__wandb_fail_errno(ACCEL_ERR_IO, error,
                                    "the run is logged up to here and no further: cannot write",
                                    run->log_path);
+}
+
+accel_status_t accel__wandb_commit(accel__wandb_run_t *run)
+{
+    accel__wandb_commit_aside(run);
+    return accel__wandb_report(run);
 }
 
 Wandb__Timestamp *accel__wandb_timestamp(accel__wandb_run_t *run, struct timespec time)

@@ -114,6 +114,9 @@ static const field_t fields[] = {
     PRIVATE(disable_stats, FLAG),
     PRIVATE(stats_sampling_interval, SECONDS),
     PRIVATE(stats_disk_paths, NAMES),
+    PRIVATE(stats_pid, COUNT),
+    PRIVATE(stats_track_process_tree, FLAG),
+    PRIVATE(stats_no_cgroup, FLAG),
 };
 /* clang-format on */
 enum { NUM_FIELDS = sizeof(fields) / sizeof(*fields) };

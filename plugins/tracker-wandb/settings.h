@@ -37,11 +37,13 @@ typedef struct {
     size_t num_config;
     bool has_config;
     bool silent, quiet, disable_git, force, symlink, use_dot_wandb, disable_meta;
-    bool disable_machine_info, disable_stats, primary, update_finish_state;
+    bool disable_machine_info, disable_stats, stats_track_process_tree, stats_no_cgroup;
+    bool primary, update_finish_state;
     bool allow_val_change, finish_timeout_raises, insecure_disable_ssl, stop_on_fatal_error;
     bool show_errors, show_info, show_warnings;
     double init_timeout, finish_timeout; /* 0: no limit */
-    double heartbeat_seconds, stats_sampling_interval, file_stream_transmit_interval;
+    double heartbeat_seconds, file_stream_transmit_interval;
+    double stats_sampling_interval, stats_pid; /* 0: this process */
     double graphql_retry_max, graphql_retry_wait_min, graphql_retry_wait_max, graphql_timeout;
     double file_stream_retry_max, file_stream_retry_wait_min, file_stream_retry_wait_max,
         file_stream_timeout;

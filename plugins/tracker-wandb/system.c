@@ -182,6 +182,11 @@ static cpu_t read_cpu(void)
     return cpu;
 }
 
+double accel__wandb_cpu_count(void)
+{
+    return read_cpu().physical;
+}
+
 static uint64_t read_memory(void)
 {
     char line[256];
