@@ -14,6 +14,7 @@
 #include <accel/model.h>
 #include <accel/objects.h>
 #include <accel/optimizer.h>
+#include <accel/precision.h>
 #include <accel/profile.h>
 #include <accel/progress.h>
 #include <accel/status.h>

@@ -14,6 +14,7 @@
 #include <accel/objects.h>
 #include <accel/optimizer.h>
 #include <accel/options.h>
+#include <accel/precision.h>
 #include <accel/track.h>
 
 #ifdef __cplusplus
@@ -27,9 +28,20 @@ typedef struct accel_options {
     const char *log_with;    /* trackers: "wandb", or several: "wandb,jsonl"; NULL: none */
     const char *project_dir; /* where the program's files go */
     const char *logging_dir; /* of trackers that need one; NULL: project_dir */
-    const char *mixed_precision;          /* "no"; NULL: ACCELERATE_MIXED_PRECISION, else "no" */
+    /* "no", "bf16" or "fp16" (precision.h); NULL: ACCELERATE_MIXED_PRECISION, else "no" */
+    const char *mixed_precision;
+    const accel_grad_scaler_options_t *grad_scaler; /* of fp16; NULL: the defaults */
+    /* "no", "bf16" or "fp16": float32 gradients are rounded to that type on each rank, summed in
+     * float32, and the average is rounded to it: PyTorch's bf16_compress and fp16_compress.
+     * NULL: "no". Without effect on one rank. */
+    const char *comm_hook;
     int32_t gradient_accumulation_steps;  /* 0: ACCELERATE_GRADIENT_ACCUMULATION_STEPS, else 1 */
     accel_gradients_t gradients;
+    /* Off: accel_scheduler_step() always advances, by one. Default: on: with the optimizer. */
+    accel_tristate_t step_scheduler_with_optimizer;
+    /* Accelerate's rule, for schedules that were sized for one process: with each optimizer step
+     * they advance by the number of processes, unless split_batches is on. Default: off. */
+    accel_tristate_t scale_scheduler_steps;
     accel_tristate_t split_batches; /* default of the loaders; default: off */
     accel_tristate_t even_batches;  /* default of the loaders; default: on */
     /* Of trackers: "async" or "sync"; NULL: ACCEL_JOURNAL, else "async". */
@@ -136,7 +148,7 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_unprepare_model(accel_t *accelera
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_backward(accel_t *accelerator, accel_model_t *model);
 
 /* What a backward of the program's own multiplies its gradients by: 1 / the accumulation
- * steps. (The average over the ranks is taken by the library.) */
+ * steps, times the loss scale of fp16. (The average over the ranks is taken by the library.) */
 ACCEL_API double accel_gradient_scale(const accel_t *accelerator);
 
 /* with accelerator.accumulate(model): call it at the top of each batch. The step is a sync
@@ -153,10 +165,17 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_no_sync_end(accel_t *accelerator,
 /* accelerator.sync_gradients: is this a sync step? True outside accumulation. */
 ACCEL_API bool accel_is_sync_step(const accel_t *accelerator);
 
-/* Make every rank's gradients the average over the ranks, now. Collective; once a step, a
- * second call does nothing. */
+/* Make every rank's gradients the average over the ranks, now. Under fp16 they are still times
+ * the loss scale. Collective; once a step, a second call does nothing. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_sync_gradients(accel_t *accelerator,
                                                               accel_model_t *model);
+
+/* Divide the gradients by the loss scale of fp16, and find out whether all are finite on all
+ * ranks; if not, the next step is skipped. The division itself is left to the step, but for
+ * gradients that are averaged on every rank. Clipping and the step call it by themselves.
+ * Collective; does nothing without fp16, off a sync step, and when called again. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_unscale_gradients(accel_t *accelerator,
+                                                                 accel_model_t *model);
 
 /* clip_grad_norm_: scale the averaged gradients so that their global 2-norm is at most
  * max_norm; *norm (may be NULL) is the norm before, equal on all ranks. The coefficient is
@@ -167,9 +186,39 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_clip_grad_norm(accel_t *accelerat
                                                               accel_model_t *model,
                                                               double max_norm, double *norm);
 
+/* clip_grad_value_: limit every averaged gradient to -clip_value .. clip_value. Otherwise as
+ * accel_clip_grad_norm(). */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_clip_grad_value(accel_t *accelerator,
+                                                               accel_model_t *model,
+                                                               double clip_value);
+
 /* Make every rank's buffers those of rank 0. Collective. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_sync_buffers(accel_t *accelerator,
                                                             accel_model_t *model);
+
+/* ---- mixed precision ---- */
+
+/* "no", "bf16" or "fp16". */
+ACCEL_API const char *accel_mixed_precision(const accel_t *accelerator);
+
+/* What to compute the forward pass in: ACCEL_BF16 or ACCEL_F16 under mixed precision, unless
+ * an autocast scope turns it off; else ACCEL_F32. For programs that compute by themselves, and
+ * for adapters that set their framework's autocast by it. */
+ACCEL_API accel_dtype_t accel_autocast_dtype(const accel_t *accelerator);
+
+/* accelerator.autocast: between these accel_autocast_dtype() is that of mixed_precision, or with
+ * `enabled` false ACCEL_F32. They nest, to 64 levels. Local. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_autocast_begin(accel_t *accelerator, bool enabled);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_autocast_end(accel_t *accelerator);
+
+/* accelerator.optimizer_step_was_skipped: did any prepared optimizer leave out its last step? */
+ACCEL_API bool accel_step_was_skipped(const accel_t *accelerator);
+
+/* For checkpoints: what the loss scaling has come to. Setting it: the same on every rank,
+ * between a step and the next backward; ACCEL_ERR_STATE where no loss is scaled. */
+ACCEL_API accel_grad_scaler_state_t accel_get_grad_scaler_state(const accel_t *accelerator);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_set_grad_scaler_state(
+    accel_t *accelerator, const accel_grad_scaler_state_t *state);
 
 /* ---- tensors of all ranks: collective ---- */
 

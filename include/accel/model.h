@@ -63,14 +63,40 @@ ACCEL_API void accel_model_destroy(accel_model_t *model);
 
 /* Register a trainable parameter. `parameter` and `gradient` are the addresses of the
  * owner's pointers to compact row-major CPU arrays of `shape`; both must point to valid
- * memory now, that no other parameter of the model has (register tied ones once). dtype F32
- * or F64. The name is copied, must be unique and not empty. Parameters are numbered 0, 1, ...
+ * memory now, that no other parameter of the model has (register tied ones once). The
+ * gradient has the parameter's dtype, unless accel_model_set_gradient_dtype() says otherwise.
+ * F32 or F64; or BF16 or F16, and then what is registered is a low-precision copy: at prepare
+ * a float32 master is made of it, which optimizers update, and each step renews the copy from
+ * it, rounded to nearest even. Such a model must be prepared before it is stepped. The name is copied, must be unique and not empty. Parameters are numbered 0, 1, ...
  * in the order of registration, all kinds together; none can be added once the model was
  * prepared or stepped. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add(accel_model_t *model, const char *name,
                                                          accel_dtype_t dtype, int32_t ndim,
                                                          const int64_t *shape, void *parameter,
                                                          void *gradient);
+
+/* The gradient of a parameter of this model is of another dtype than its value: F32, BF16 or
+ * F16; of an F64 parameter only F64. After accel_model_add(), before prepare.
+ *
+ * Low-precision gradients are added up and averaged in float32, and rounded once: those of
+ * several backwards of a step (accel_backward() off a sync step moves them to a float32 sum
+ * and clears them), and those of the ranks. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_set_gradient_dtype(accel_model_t *model,
+                                                                        const char *name,
+                                                                        accel_dtype_t dtype);
+
+/* Keep a copy of a float32 parameter in the type that autocast computes in: BF16 under
+ * mixed_precision "bf16", F16 under "fp16"; without mixed precision there is none. `copy` is the
+ * address of the owner's pointer. While the model is prepared under mixed precision it points
+ * to the copy, one for all ranks of the host, which each step renews; otherwise it is left as it
+ * is, NULL as a rule:
+ *
+ *     net.weight_bf16 ? forward_bf16(&net) : forward_f32(&net);
+ *
+ * With fixed_memory it points to memory of the owner's, of 2 bytes an element, and that is
+ * filled. After accel_model_add(), before prepare. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add_copy(accel_model_t *model,
+                                                              const char *name, void *copy);
 
 /* A parameter that is not trained: shared by the ranks; no gradient, state or decay. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add_frozen(accel_model_t *model,
@@ -102,6 +128,7 @@ typedef struct accel_parameter {
     accel_dtype_t dtype;
     int32_t ndim;
     const int64_t *shape;
+    accel_dtype_t gradient_dtype; /* of trainable ones */
     void *value;
     void *gradient;
 } accel_parameter_t;
@@ -124,7 +151,9 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_parameter(const accel_model
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_grad_ready(accel_model_t *model, int64_t index);
 
 /* Write parameters of a prepared model by hand. _begin waits for all ranks; then rank 0,
- * and only rank 0, writes; _end makes the new values visible to all. Both collective. */
+ * and only rank 0, writes; _end makes the new values visible to all. A low-precision
+ * parameter that was written becomes its master; a copy of a float32 one is renewed. Both
+ * collective. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_params_begin(accel_model_t *model);
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_params_end(accel_model_t *model);
 

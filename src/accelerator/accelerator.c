@@ -9,21 +9,6 @@
 
 /* ---- life ---- */
 
-static accel_status_t read_precision(const accel_options_t *options)
-{
-    const char *precision = options->mixed_precision;
-
-    if (!precision)
-        precision = accel__env("ACCELERATE_MIXED_PRECISION");
-    if (!precision || strcmp(precision, "no") == 0)
-        return ACCEL_OK;
-    if (strcmp(precision, "bf16") == 0 || strcmp(precision, "fp16") == 0 ||
-        strcmp(precision, "fp8") == 0)
-        return accel__fail(ACCEL_ERR_UNSUPPORTED,
-                           "mixed_precision '%s' is not in this version; expected 'no'", precision);
-    return accel__fail(ACCEL_ERR_INVALID, "mixed_precision is '%s'; expected 'no'", precision);
-}
-
 /* Unlike upstream, what the program says beats the environment. */
 static accel_status_t read_accumulation(const accel_options_t *options, int32_t *num_steps)
 {
@@ -43,9 +28,22 @@ static accel_status_t read_accumulation(const accel_options_t *options, int32_t 
     return status;
 }
 
+static accel_status_t read_schedules(accel_t *accelerator, const accel_options_t *options)
+{
+    bool with_optimizer = true;
+    accel_status_t status = accel__tristate(options->step_scheduler_with_optimizer, true,
+                                            "step_scheduler_with_optimizer", &with_optimizer);
+
+    accelerator->gradient_state.schedule_every_call = !with_optimizer;
+    if (status == ACCEL_OK)
+        status = accel__tristate(options->scale_scheduler_steps, false, "scale_scheduler_steps",
+                                 &accelerator->scale_scheduler_steps);
+    return status;
+}
+
 static accel_status_t read_options(accel_t *accelerator, const accel_options_t *options)
 {
-    accel_status_t status = read_precision(options);
+    accel_status_t status = accel__precision_init(accelerator, options);
 
     if (status == ACCEL_OK)
         status = read_accumulation(options, &accelerator->gradient_state.num_steps);
@@ -55,6 +53,8 @@ static accel_status_t read_options(accel_t *accelerator, const accel_options_t *
     if (status == ACCEL_OK)
         status = accel__tristate(options->even_batches, true, "even_batches",
                                  &accelerator->even_batches);
+    if (status == ACCEL_OK)
+        status = read_schedules(accelerator, options);
     if (status == ACCEL_OK && options->gradients != ACCEL_GRADIENTS_LOCAL &&
         options->gradients != ACCEL_GRADIENTS_AVERAGED)
         status = accel__fail(ACCEL_ERR_INVALID,
@@ -128,10 +128,16 @@ static accel_status_t create(accel_t *accelerator, const accel_options_t *option
         return options_status != ACCEL_OK ? accel__fail(options_status, "%s", reason) : status;
     accelerator->gradient_state.comm = accelerator->state.comm;
     accelerator->gradient_state.sync_step = true;
+    accelerator->gradient_state.schedule_steps =
+        accelerator->scale_scheduler_steps && !accelerator->split_batches
+            ? accelerator->state.num_processes
+            : 1;
     status = options_status != ACCEL_OK ? accel__fail(options_status, "%s", reason)
                                         : create_trackers(accelerator, options);
     status = accel__comm_agree(accelerator->state.comm, "accel_create", status);
-    return status == ACCEL_OK ? compare_options(accelerator) : status;
+    if (status == ACCEL_OK)
+        status = compare_options(accelerator);
+    return status == ACCEL_OK ? accel__precision_compare(accelerator) : status;
 }
 
 accel_status_t accel_create(const accel_options_t *options, accel_t **accelerator)

@@ -16,7 +16,13 @@ struct accel_accelerator {
     accel__active_loaders_t active_loaders;
     accel__link_t loaders; /* prepared ones */
     accel__trackers_t *trackers;
-    bool split_batches, even_batches;
+    bool split_batches, even_batches, scale_scheduler_steps;
+    uint64_t autocast_off; /* the scopes, innermost lowest: is autocast off there? */
+    int32_t autocast_depth;
 };
+
+/* mixed_precision, grad_scaler and comm_hook; and are they the same on all ranks? Collective. */
+accel_status_t accel__precision_init(accel_t *accelerator, const accel_options_t *options);
+accel_status_t accel__precision_compare(accel_t *accelerator);
 
 #endif

@@ -241,6 +241,21 @@ accel_status_t accel_clip_grad_norm(accel_t *accelerator, accel_model_t *model, 
     return status == ACCEL_OK ? accel__model_clip_grad_norm(model, max_norm, norm) : status;
 }
 
+accel_status_t accel_clip_grad_value(accel_t *accelerator, accel_model_t *model,
+                                     double clip_value)
+{
+    accel_status_t status = check_model(accelerator, model, "accel_clip_grad_value");
+
+    return status == ACCEL_OK ? accel__model_clip_grad_value(model, clip_value) : status;
+}
+
+accel_status_t accel_unscale_gradients(accel_t *accelerator, accel_model_t *model)
+{
+    accel_status_t status = check_model(accelerator, model, "accel_unscale_gradients");
+
+    return status == ACCEL_OK ? accel__model_unscale_gradients(model) : status;
+}
+
 accel_status_t accel_sync_buffers(accel_t *accelerator, accel_model_t *model)
 {
     accel_status_t status = check_model(accelerator, model, "accel_sync_buffers");

@@ -141,9 +141,14 @@ accel_status_t accel__random_bytes(void *data, size_t size);
 
 /* What the library's loops are compiled for; off x86-64 all are PLAIN. Products and sums are
  * never contracted, so a result does not depend on which of them runs. */
-typedef enum accel__isa { ACCEL__ISA_PLAIN, ACCEL__ISA_AVX2, ACCEL__ISA_AVX512 } accel__isa_t;
+typedef enum accel__isa {
+    ACCEL__ISA_PLAIN,
+    ACCEL__ISA_AVX2,
+    ACCEL__ISA_AVX512,
+    ACCEL__ISA_AVX512_BF16 /* and what goes with it */
+} accel__isa_t;
 
-/* The widest this processor has. */
+/* The widest this processor has: it has those before it, too. */
 accel__isa_t accel__isa_best(void);
 
 /* ---- small floats (half.c): round to nearest even ---- */
@@ -152,6 +157,21 @@ float accel__f16_to_f32(uint16_t half);
 uint16_t accel__f32_to_f16(float value);
 float accel__bf16_to_f32(uint16_t half);
 uint16_t accel__f32_to_bf16(float value);
+
+/* The same for arrays that do not overlap, to the same bits by all instruction sets. */
+typedef struct accel__half_kernels {
+    void (*bf16_to_f32)(float *dst, const uint16_t *src, size_t count);
+    void (*f32_to_bf16)(uint16_t *dst, const float *src, size_t count);
+    void (*f16_to_f32)(float *dst, const uint16_t *src, size_t count);
+    void (*f32_to_f16)(uint16_t *dst, const float *src, size_t count);
+} accel__half_kernels_t;
+
+const accel__half_kernels_t *accel__half_kernels(accel__isa_t isa);
+
+/* `count` elements from one type to another: both the same, or one of them float32 and the other
+ * bfloat16 or float16. */
+void accel__convert(void *dst, accel_dtype_t dst_dtype, const void *src, accel_dtype_t src_dtype,
+                    size_t count);
 
 /* ---- tensors (tensor.c) ---- */
 

@@ -1,40 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "comm/reduce.h"
 
+#include <string.h>
+
 /* Elements of the small types combined at a time: the sums stay in the first-level cache. */
 #define BLOCK 256
-
-static float load_half(const void *source, size_t i, accel_dtype_t dtype)
-{
-    uint16_t half = ((const uint16_t *)source)[i];
-
-    return dtype == ACCEL_BF16 ? accel__bf16_to_f32(half) : accel__f16_to_f32(half);
-}
 
 /* Both small float types: through fp32, rounded once. */
 static void reduce_half_block(const accel__reduction_t *reduction, size_t begin, size_t count,
                               accel_dtype_t dtype)
 {
-    float sum[BLOCK] = {0}, term[BLOCK];
+    float sum[BLOCK], term[BLOCK];
+    uint16_t half[BLOCK];
     void *const dst[] = {sum};
     const void *const sources[] = {sum, term};
     bool mean = reduction->how == ACCEL_MEAN;
     accel__reduction_t step = {dst, sources, 1, 2, mean ? ACCEL_SUM : reduction->how};
 
-    for (size_t i = 0; i < count; i++)
-        sum[i] = load_half(reduction->sources[0], begin + i, dtype);
+    accel__convert(sum, ACCEL_F32, (const uint16_t *)reduction->sources[0] + begin, dtype, count);
     for (int32_t s = 1; s < reduction->num_sources; s++) {
-        for (size_t i = 0; i < count; i++)
-            term[i] = load_half(reduction->sources[s], begin + i, dtype);
+        accel__convert(term, ACCEL_F32, (const uint16_t *)reduction->sources[s] + begin, dtype,
+                       count);
         accel__reduce_f32(accel__isa_best())(&step, 0, count);
     }
-    for (size_t i = 0; i < count; i++) {
-        float value = mean ? sum[i] / (float)reduction->num_sources : sum[i];
-        uint16_t half = dtype == ACCEL_BF16 ? accel__f32_to_bf16(value) : accel__f32_to_f16(value);
-
-        for (int32_t d = 0; d < reduction->num_dsts; d++)
-            ((uint16_t *)reduction->dsts[d])[begin + i] = half;
-    }
+    for (size_t i = 0; mean && i < count; i++)
+        sum[i] /= (float)reduction->num_sources;
+    accel__convert(half, dtype, sum, ACCEL_F32, count);
+    for (int32_t d = 0; d < reduction->num_dsts; d++)
+        memcpy((uint16_t *)reduction->dsts[d] + begin, half, count * sizeof(*half));
 }
 
 static int64_t load_integer(const void *source, size_t i, accel_dtype_t dtype)

@@ -21,5 +21,5 @@ void accel__accumulate(accel__gradient_state_t *state, bool end_of_dataloader)
 /* By the full number of steps, also in a shorter last window, as upstream. */
 double accel__gradient_scale(const accel__gradient_state_t *state)
 {
-    return 1.0 / (double)state->num_steps;
+    return (state->scaler.enabled ? state->scaler.scale : 1) / (double)state->num_steps;
 }

@@ -13,7 +13,8 @@ accel_status_t accel__arena_reserve(accel__arena_t *arena, accel_comm_t *comm)
                               .num_ranks = accel_comm_size(comm),
                               .gradients = calloc(ranks, sizeof(*arena->gradients)),
                               .sources = calloc(ranks, sizeof(*arena->sources)),
-                              .met = calloc(ranks, ACCEL__MEET_MAX)};
+                              .met = calloc(ranks, ACCEL__MEET_MAX),
+                              .wire = ACCEL_F32};
     if (!arena->gradients || !arena->sources || !arena->met) {
         accel__arena_release(arena);
         return accel__fail_memory("places of the ranks' gradients", ranks * sizeof(void *));
@@ -21,12 +22,12 @@ accel_status_t accel__arena_reserve(accel__arena_t *arena, accel_comm_t *comm)
     return ACCEL_OK;
 }
 
-/* The block is: versions, values, gradients of rank 0, gradients of rank 1, ... */
+/* The block is: versions, values and copies, gradients of rank 0, gradients of rank 1, ... */
 accel_status_t accel__arena_map(accel__arena_t *arena, const accel__layout_t *layout)
 {
     size_t ranks = (size_t)arena->num_ranks;
     size_t head = accel__round_up(ranks * sizeof(accel__version_t), ACCEL__PAGE);
-    size_t size = head + layout->size + ranks * layout->trainable_size;
+    size_t size = head + layout->size + ranks * layout->gradients_size;
     accel_status_t status = accel__comm_share(arena->comm, size, &arena->memory);
     unsigned char *base;
 
@@ -36,7 +37,7 @@ accel_status_t accel__arena_map(accel__arena_t *arena, const accel__layout_t *la
     arena->versions = arena->memory.base;
     arena->values = base + head;
     for (size_t r = 0; r < ranks; r++)
-        arena->gradients[r] = base + head + layout->size + r * layout->trainable_size;
+        arena->gradients[r] = base + head + layout->size + r * layout->gradients_size;
     return ACCEL_OK;
 }
 
@@ -50,22 +51,78 @@ void accel__arena_release(accel__arena_t *arena)
     *arena = (accel__arena_t){0};
 }
 
-void accel__arena_touch(accel__arena_t *arena, const accel__layout_t *layout)
+static void touch_copies(accel__arena_t *arena, const accel__run_t *run, accel__slice_t own)
 {
-    for (int r = 0; r < ACCEL__NUM_RUNS; r++) {
-        accel__slice_t own = accel__layout_slice(&layout->runs[r], arena->rank, arena->num_ranks);
-
-        memset(arena->values + own.begin, 0, own.end - own.begin);
-    }
-    memset(arena->gradients[arena->rank], 0, layout->trainable_size);
+    if (run->copy_dtype != ACCEL_F32)
+        memset(accel__arena_copies(arena, run, own.begin), 0,
+               (own.end - own.begin) * accel_dtype_size(run->copy_dtype));
 }
 
-void accel__arena_average(accel__arena_t *arena, size_t offset, size_t count, accel_dtype_t dtype,
-                          void *average)
+void accel__arena_touch(accel__arena_t *arena, const accel__layout_t *layout)
+{
+    for (int r = 0; r < layout->num_runs; r++) {
+        const accel__run_t *run = &layout->runs[r];
+        accel__slice_t own = accel__layout_slice(run, arena->rank, arena->num_ranks);
+
+        memset(accel__arena_values(arena, run, own.begin), 0,
+               (own.end - own.begin) * accel_dtype_size(run->dtype));
+        touch_copies(arena, run, own);
+    }
+    memset(arena->gradients[arena->rank], 0, layout->gradients_size);
+}
+
+/* Elements that are rounded at a time: they stay in the first-level cache. */
+#define CHUNK 512
+
+/* Each rank's part rounded, the sum in float32, the average rounded: what a compressing
+ * communication hook of PyTorch's DistributedDataParallel does to a bucket. */
+static void average_compressed(accel__arena_t *arena, size_t count, float *average)
+{
+    float sum[CHUNK], part[CHUNK];
+    uint16_t half[CHUNK];
+    const void *const terms[] = {sum, part};
+    float ranks = (float)arena->num_ranks;
+
+    for (int32_t r = 0; r < arena->num_ranks; r++) {
+        accel__convert(half, arena->wire, arena->sources[r], ACCEL_F32, count);
+        accel__convert(r == 0 ? sum : part, ACCEL_F32, half, arena->wire, count);
+        if (r > 0)
+            accel__reduce_block(sum, terms, 2, count, ACCEL_F32, ACCEL_SUM);
+    }
+    for (size_t i = 0; i < count; i++)
+        sum[i] /= ranks;
+    accel__convert(half, arena->wire, sum, ACCEL_F32, count);
+    accel__convert(average, ACCEL_F32, half, arena->wire, count);
+}
+
+static void find_sources(accel__arena_t *arena, const accel__run_t *run, size_t first)
 {
     for (int32_t r = 0; r < arena->num_ranks; r++)
-        arena->sources[r] = arena->gradients[r] + offset;
-    accel__reduce_block(average, arena->sources, arena->num_ranks, count, dtype, ACCEL_MEAN);
+        arena->sources[r] = accel__arena_gradients(arena, run, r, first);
+}
+
+void accel__arena_average(accel__arena_t *arena, const accel__run_t *run, size_t first,
+                          size_t count, void *average)
+{
+    if (arena->wire == ACCEL_F32 || run->gradient_dtype != ACCEL_F32) {
+        find_sources(arena, run, first);
+        accel__reduce_block(average, arena->sources, arena->num_ranks, count, run->gradient_dtype,
+                            ACCEL_MEAN);
+        return;
+    }
+    for (size_t done = 0; done < count; done += CHUNK) {
+        find_sources(arena, run, first + done);
+        average_compressed(arena, count - done < CHUNK ? count - done : CHUNK,
+                           (float *)average + done);
+    }
+}
+
+void accel__arena_copy(const accel__arena_t *arena, const accel__run_t *run, size_t first,
+                       size_t count)
+{
+    if (run->copy_dtype != ACCEL_F32)
+        accel__convert(accel__arena_copies(arena, run, first), run->copy_dtype,
+                       accel__arena_values(arena, run, first), run->dtype, count);
 }
 
 /* Only its own rank writes a word, so a plain increment will do. */

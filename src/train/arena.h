@@ -21,7 +21,8 @@ typedef struct accel__arena {
     accel__shared_t memory;
     accel__version_t *versions; /* one a rank */
     unsigned char *values;      /* layout.size bytes */
-    unsigned char **gradients;  /* each rank's layout.trainable_size bytes */
+    unsigned char **gradients;  /* each rank's layout.gradients_size bytes */
+    accel_dtype_t wire;         /* float32 gradients are summed as of this type; float32: as they are */
     const void **sources;       /* num_ranks pointers for a reduction */
     unsigned char *met;         /* what the ranks bring to a barrier */
 } accel__arena_t;
@@ -39,10 +40,34 @@ void accel__arena_release(accel__arena_t *arena);
  * near it. */
 void accel__arena_touch(accel__arena_t *arena, const accel__layout_t *layout);
 
-/* The average over the ranks of `count` gradients at `offset`, into `average`, which may be
- * this rank's own place. */
-void accel__arena_average(accel__arena_t *arena, size_t offset, size_t count, accel_dtype_t dtype,
-                          void *average);
+/* Element i of a run's arrays. */
+static inline unsigned char *accel__arena_values(const accel__arena_t *arena,
+                                                 const accel__run_t *run, size_t i)
+{
+    return arena->values + run->values + i * accel_dtype_size(run->dtype);
+}
+
+static inline unsigned char *accel__arena_copies(const accel__arena_t *arena,
+                                                 const accel__run_t *run, size_t i)
+{
+    return arena->values + run->copies + i * accel_dtype_size(run->copy_dtype);
+}
+
+static inline unsigned char *accel__arena_gradients(const accel__arena_t *arena,
+                                                    const accel__run_t *run, int32_t rank, size_t i)
+{
+    return arena->gradients[rank] + run->gradients + i * accel_dtype_size(run->gradient_dtype);
+}
+
+/* The average over the ranks of `count` gradients of a run from element `first` on, of their
+ * type, into `average`, which may be this rank's own place. Sums are formed in float32 or wider
+ * and rounded once. */
+void accel__arena_average(accel__arena_t *arena, const accel__run_t *run, size_t first,
+                          size_t count, void *average);
+
+/* Renew the copies of `count` values, if the run has any. */
+void accel__arena_copy(const accel__arena_t *arena, const accel__run_t *run, size_t first,
+                       size_t count);
 
 void accel__arena_update_begin(accel__arena_t *arena);
 void accel__arena_update_end(accel__arena_t *arena);

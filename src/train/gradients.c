@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/kernels.h"
-
 accel_status_t accel__model_usable(const accel_model_t *model, const char *operation)
 {
     if (!model)
@@ -30,7 +28,7 @@ accel_status_t accel__model_usable(const accel_model_t *model, const char *opera
 
 /* Gradients that were reduced in this rank's slice only cannot be added to, reduced again or
  * stepped again. */
-static accel_status_t check_unspent(const accel_model_t *model, const char *operation)
+accel_status_t accel__model_check_unspent(const accel_model_t *model, const char *operation)
 {
     if (model->phase != ACCEL__SPENT)
         return ACCEL_OK;
@@ -38,11 +36,6 @@ static accel_status_t check_unspent(const accel_model_t *model, const char *oper
                        "%s: the gradients were clipped and used by a step; clear them with "
                        "accel_optimizer_zero_grad first",
                        operation);
-}
-
-static unsigned char *own_gradients(const accel_model_t *model)
-{
-    return model->arena.gradients[model->arena.rank];
 }
 
 void accel__model_collect_gradients(accel_model_t *model)
@@ -53,8 +46,8 @@ void accel__model_collect_gradients(accel_model_t *model)
         const accel__param_t *param = model->params[i];
 
         if (param->kind == ACCEL_TRAINABLE && param->size > 0)
-            memcpy(own_gradients(model) + param->offset, accel__pointer_get(param->gradient_at),
-                   param->size);
+            memcpy(accel__param_gradients(model, param), accel__pointer_get(param->gradient_at),
+                   param->gradient_size);
     }
 }
 
@@ -66,9 +59,18 @@ void accel__model_return_gradients(accel_model_t *model)
         const accel__param_t *param = model->params[i];
 
         if (param->kind == ACCEL_TRAINABLE && param->size > 0)
-            memcpy(accel__pointer_get(param->gradient_at), own_gradients(model) + param->offset,
-                   param->size);
+            memcpy(accel__pointer_get(param->gradient_at), accel__param_gradients(model, param),
+                   param->gradient_size);
     }
+}
+
+static void return_copy(const accel_model_t *model, const accel__param_t *param)
+{
+    const unsigned char *copy = accel__param_copy(model, param);
+
+    if (copy)
+        memcpy(accel__pointer_get(param->copy_at), copy,
+               param->count * accel_dtype_size(accel__param_run(model, param)->copy_dtype));
 }
 
 void accel__model_return_values(accel_model_t *model)
@@ -79,40 +81,50 @@ void accel__model_return_values(accel_model_t *model)
         const accel__param_t *param = model->params[i];
 
         if (param->kind != ACCEL_BUFFER && param->size > 0)
-            memcpy(accel__pointer_get(param->value_at), model->arena.values + param->offset,
+            memcpy(accel__pointer_get(param->value_at), accel__param_values(model, param),
                    param->size);
+        if (param->copy_at && param->size > 0)
+            return_copy(model, param);
     }
+}
+
+void accel__model_forget_reduction(accel_model_t *model)
+{
+    model->phase = ACCEL__RAW;
+    model->clip = 1;
+    model->unscaled = false;
+    model->found_inf = false;
 }
 
 void accel__model_zero_gradients(accel_model_t *model)
 {
-    model->phase = ACCEL__RAW;
-    model->clip = 1;
+    accel__model_forget_reduction(model);
+    accel__model_forget_accumulated(model);
     if (model->overwrites_gradients)
         return;
     if (model->state && !model->fixed_memory) {
-        memset(own_gradients(model), 0, model->layout.trainable_size);
+        memset(model->arena.gradients[model->arena.rank], 0, model->layout.gradients_size);
         return;
     }
     for (int64_t i = 0; i < model->num_params; i++) {
         const accel__param_t *param = model->params[i];
 
         if (param->kind == ACCEL_TRAINABLE && param->size > 0)
-            memset(accel__pointer_get(param->gradient_at), 0, param->size);
+            memset(accel__pointer_get(param->gradient_at), 0, param->gradient_size);
     }
 }
 
 /* What each rank brings to a barrier. */
 typedef struct call {
     double value;
-    uint64_t phase;
+    uint64_t hash, phase;
 } call_t;
 
 accel_status_t accel__model_meet(accel_model_t *model, const char *operation, const char *what,
-                                 double value)
+                                 double value, uint64_t hash)
 {
     accel__arena_t *arena = &model->arena;
-    call_t mine = {value, (uint64_t)model->phase}, first, other;
+    call_t mine = {value, hash, (uint64_t)model->phase}, first, other;
     accel_status_t status =
         accel__comm_meet(arena->comm, operation, 0, &mine, sizeof(mine), arena->met);
 
@@ -124,6 +136,11 @@ accel_status_t accel__model_meet(accel_model_t *model, const char *operation, co
         if (memcmp(&other.value, &first.value, sizeof(other.value)) != 0)
             return accel__fail(ACCEL_ERR_MISMATCH, "%s: %s is %.17g on rank 0 but %.17g on rank %d",
                                operation, what, first.value, other.value, (int)r);
+        if (other.hash != first.hash)
+            return accel__fail(ACCEL_ERR_MISMATCH,
+                               "%s: the rates of the parameters' groups differ between ranks 0 and "
+                               "%d",
+                               operation, (int)r);
         if (other.phase != first.phase)
             return accel__fail(ACCEL_ERR_MISMATCH,
                                "%s: ranks 0 and %d have not done the same with their gradients",
@@ -132,116 +149,19 @@ accel_status_t accel__model_meet(accel_model_t *model, const char *operation, co
     return ACCEL_OK;
 }
 
-/* This rank's slices: the average over the ranks, in place. */
-static void reduce_slices(accel_model_t *model)
+void accel__model_reduce_slices(accel_model_t *model)
 {
     accel__arena_t *arena = &model->arena;
 
-    for (int i = 0; i < ACCEL__NUM_RUNS && arena->num_ranks > 1; i++) {
-        const accel__run_t *run = &model->layout.runs[i];
-        size_t width = accel_dtype_size(run->dtype);
+    for (int r = 0; r < model->layout.num_runs && arena->num_ranks > 1; r++) {
+        const accel__run_t *run = &model->layout.runs[r];
         accel__slice_t own = accel__layout_slice(run, arena->rank, arena->num_ranks);
 
-        for (size_t at = own.begin; at < own.end; at += ACCEL__PAGE)
-            accel__arena_average(arena, at, ACCEL__PAGE / width, run->dtype,
-                                 own_gradients(model) + at);
+        for (size_t at = own.begin; at < own.end; at += run->unit)
+            accel__arena_average(arena, run, at, run->unit,
+                                 accel__arena_gradients(arena, run, arena->rank, at));
     }
-}
-
-/* Of this rank's slices, by page, so that the parts of the sum do not depend on the number
- * of ranks. */
-static double sum_of_squares(const accel_model_t *model)
-{
-    const accel__arena_t *arena = &model->arena;
-    double sum = 0;
-
-    for (int i = 0; i < ACCEL__NUM_RUNS; i++) {
-        const accel__run_t *run = &model->layout.runs[i];
-        size_t count = ACCEL__PAGE / accel_dtype_size(run->dtype);
-        accel__slice_t own = accel__layout_slice(run, arena->rank, arena->num_ranks);
-
-        for (size_t at = own.begin; at < own.end; at += ACCEL__PAGE)
-            sum += accel__kernels(run->dtype)->sum_of_squares(own_gradients(model) + at, count);
-    }
-    return sum;
-}
-
-static void scale_gradients(accel_model_t *model, double factor)
-{
-    for (int i = 0; i < ACCEL__NUM_RUNS && factor != 1; i++) {
-        const accel__run_t *run = &model->layout.runs[i];
-
-        accel__kernels(run->dtype)
-            ->scale(own_gradients(model) + run->offset, factor,
-                    run->size / accel_dtype_size(run->dtype));
-    }
-}
-
-/* *total = the ranks' numbers, added in rank order. The barrier of it also tells that every
- * rank has reduced its slice. */
-static accel_status_t add_up(accel__arena_t *arena, const char *operation, double mine,
-                             double *total)
-{
-    accel_status_t status =
-        accel__comm_meet(arena->comm, operation, 0, &mine, sizeof(mine), arena->met);
-
-    *total = 0;
-    for (int32_t r = 0; status == ACCEL_OK && r < arena->num_ranks; r++) {
-        double part;
-
-        memcpy(&part, arena->met + (size_t)r * sizeof(part), sizeof(part));
-        *total += part;
-    }
-    return status;
-}
-
-/* torch.nn.utils.clip_grad_norm_'s; a norm that is no number makes the coefficient one, too. */
-static double clip_coefficient(double max_norm, double norm)
-{
-    double coefficient = max_norm / (norm + 1e-6);
-
-    return coefficient >= 1 ? 1 : coefficient;
-}
-
-accel_status_t accel__model_clip_grad_norm(accel_model_t *model, double max_norm, double *norm)
-{
-    static const char name[] = "accel_clip_grad_norm";
-    accel_status_t status = accel__model_usable(model, name);
-    double total;
-
-    if (norm)
-        *norm = 0;
-    if (status != ACCEL_OK)
-        return status;
-    if (!accel__is_sync_step(model->state))
-        return ACCEL_OK;
-    if (!(max_norm >= 0))
-        return accel__fail(ACCEL_ERR_INVALID, "%s: max_norm is %g; expected a number >= 0", name,
-                           max_norm);
-    status = check_unspent(model, name);
-    if (status != ACCEL_OK)
-        return status;
-    accel__model_collect_gradients(model);
-    status = accel__model_meet(model, name, "max_norm", max_norm);
-    if (status != ACCEL_OK)
-        return status;
-    if (model->phase == ACCEL__RAW) {
-        reduce_slices(model);
-        model->phase = ACCEL__REDUCED;
-    }
-    status = add_up(&model->arena, name, sum_of_squares(model), &total);
-    if (status != ACCEL_OK)
-        return status;
-    total = model->clip * sqrt(total);
-    if (norm)
-        *norm = total;
-    model->clip *= clip_coefficient(max_norm, total);
-    if (model->phase == ACCEL__AVERAGED) { /* what the user sees is clipped at once */
-        scale_gradients(model, model->clip);
-        model->clip = 1;
-        accel__model_return_gradients(model);
-    }
-    return ACCEL_OK;
+    model->phase = ACCEL__REDUCED;
 }
 
 /* The other ranks' slices of the average into this rank's gradients. */
@@ -249,13 +169,15 @@ static void gather_slices(accel_model_t *model)
 {
     const accel__arena_t *arena = &model->arena;
 
-    for (int i = 0; i < ACCEL__NUM_RUNS; i++)
+    for (int i = 0; i < model->layout.num_runs; i++)
         for (int32_t r = 0; r < arena->num_ranks; r++) {
-            accel__slice_t slice = accel__layout_slice(&model->layout.runs[i], r, arena->num_ranks);
+            const accel__run_t *run = &model->layout.runs[i];
+            accel__slice_t slice = accel__layout_slice(run, r, arena->num_ranks);
 
             if (r != arena->rank)
-                memcpy(own_gradients(model) + slice.begin, arena->gradients[r] + slice.begin,
-                       slice.end - slice.begin);
+                memcpy(accel__arena_gradients(arena, run, arena->rank, slice.begin),
+                       accel__arena_gradients(arena, run, r, slice.begin),
+                       (slice.end - slice.begin) * accel_dtype_size(run->gradient_dtype));
         }
 }
 
@@ -265,11 +187,10 @@ static accel_status_t reduce_raw(accel_model_t *model, const char *operation)
     accel_status_t status;
 
     accel__model_collect_gradients(model);
-    status = accel__model_meet(model, operation, "", 0);
+    status = accel__model_meet(model, operation, "", 0, 0);
     if (status != ACCEL_OK)
         return status;
-    reduce_slices(model);
-    model->phase = ACCEL__REDUCED;
+    accel__model_reduce_slices(model);
     return accel__comm_meet(model->arena.comm, operation, 0, NULL, 0, NULL);
 }
 
@@ -280,7 +201,7 @@ accel_status_t accel__model_sync_gradients(accel_model_t *model)
 
     if (status != ACCEL_OK)
         return status;
-    status = check_unspent(model, name);
+    status = accel__model_check_unspent(model, name);
     if (status != ACCEL_OK || model->phase == ACCEL__AVERAGED)
         return status;
     if (model->phase == ACCEL__RAW)
@@ -291,10 +212,8 @@ accel_status_t accel__model_sync_gradients(accel_model_t *model)
     status = accel__comm_meet(model->arena.comm, name, 0, NULL, 0, NULL);
     if (status != ACCEL_OK)
         return status;
-    scale_gradients(model, model->clip);
-    model->clip = 1;
     model->phase = ACCEL__AVERAGED;
-    accel__model_return_gradients(model);
+    accel__model_apply_clip(model);
     return ACCEL_OK;
 }
 
@@ -324,11 +243,11 @@ static accel_status_t begin_gradients(accel_model_t *model, const char *operatio
                            "backward",
                            operation);
     if (!model->overwrites_gradients)
-        status = check_unspent(model, operation);
+        status = accel__model_check_unspent(model, operation);
     if (status != ACCEL_OK)
         return status;
-    model->phase = ACCEL__RAW;
-    model->clip = 1;
+    accel__model_forget_reduction(model);
+    model->loss_scale = model->state->scaler.scale;
     return ACCEL_OK;
 }
 
@@ -350,6 +269,9 @@ accel_status_t accel__model_backward(accel_model_t *model)
         if (status < ACCEL_OK)
             return backward_failed(model, status);
     }
+    status = accel__model_accumulate(model);
+    if (status != ACCEL_OK)
+        return backward_failed(model, status);
     return finish_gradients(model);
 }
 
@@ -375,12 +297,15 @@ accel_status_t accel_grad_ready(accel_model_t *model, int64_t index)
     if (param->kind != ACCEL_TRAINABLE)
         return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' is not trainable", name, param->name);
     if (!accel__is_sync_step(model->state))
-        return ACCEL_OK;
+        return accel__param_accumulate(param, false);
     if (param->ready)
         return accel__fail(ACCEL_ERR_STATE, "%s: '%s' was ready before in this backward", name,
                            param->name);
     if (model->num_ready == 0)
         status = begin_gradients(model, name);
+    if (status != ACCEL_OK)
+        return status;
+    status = accel__param_accumulate(param, true);
     if (status != ACCEL_OK)
         return status;
     param->ready = true;

@@ -3,8 +3,78 @@
 
 accel__slice_t accel__layout_slice(const accel__run_t *run, int32_t rank, int32_t num_ranks)
 {
-    size_t pages = run->size / ACCEL__PAGE, ranks = (size_t)num_ranks, index = (size_t)rank;
+    size_t units = run->count / run->unit, ranks = (size_t)num_ranks, index = (size_t)rank;
 
-    return (accel__slice_t){.begin = run->offset + pages * index / ranks * ACCEL__PAGE,
-                            .end = run->offset + pages * (index + 1) / ranks * ACCEL__PAGE};
+    return (accel__slice_t){.begin = units * index / ranks * run->unit,
+                            .end = units * (index + 1) / ranks * run->unit};
+}
+
+int accel__layout_run(accel__layout_t *layout, accel_dtype_t dtype, accel_dtype_t gradient_dtype,
+                      accel__copies_t copies)
+{
+    size_t smallest = copies == ACCEL__COPY_NONE ? accel_dtype_size(gradient_dtype) : 2;
+    int i = 0;
+
+    for (; i < layout->num_runs; i++) {
+        const accel__run_t *run = &layout->runs[i];
+
+        if (run->dtype == dtype && run->gradient_dtype == gradient_dtype &&
+            run->copies_kind == copies)
+            return i;
+    }
+    layout->runs[layout->num_runs++] = (accel__run_t){.dtype = dtype,
+                                                      .gradient_dtype = gradient_dtype,
+                                                      .copies_kind = copies,
+                                                      .copy_dtype = ACCEL_F32,
+                                                      .unit = ACCEL__PAGE / smallest};
+    return i;
+}
+
+size_t accel__layout_append(accel__run_t *run, size_t count)
+{
+    size_t first = run->count;
+
+    run->count += accel__round_up(count, ACCEL__PARAMETER_ALIGN * run->unit / ACCEL__PAGE);
+    return first;
+}
+
+void accel__layout_place(accel__layout_t *layout)
+{
+    for (int i = 0; i < layout->num_runs; i++) {
+        accel__run_t *run = &layout->runs[i];
+
+        run->count = accel__round_up(run->count, run->unit);
+        run->values = layout->frozen_end;
+        run->gradients = layout->gradients_size;
+        layout->frozen_end += run->count * accel_dtype_size(run->dtype);
+        layout->gradients_size += run->count * accel_dtype_size(run->gradient_dtype);
+    }
+}
+
+static accel_dtype_t copy_dtype(accel__copies_t copies, accel_dtype_t autocast)
+{
+    switch (copies) {
+    case ACCEL__COPY_BF16:
+        return ACCEL_BF16;
+    case ACCEL__COPY_F16:
+        return ACCEL_F16;
+    case ACCEL__COPY_AUTOCAST:
+        return autocast;
+    case ACCEL__COPY_NONE:
+        break;
+    }
+    return ACCEL_F32;
+}
+
+void accel__layout_place_copies(accel__layout_t *layout, accel_dtype_t autocast)
+{
+    layout->size = layout->frozen_end;
+    for (int i = 0; i < layout->num_runs; i++) {
+        accel__run_t *run = &layout->runs[i];
+
+        run->copy_dtype = copy_dtype(run->copies_kind, autocast);
+        run->copies = layout->size;
+        if (run->copy_dtype != ACCEL_F32)
+            layout->size += run->count * accel_dtype_size(run->copy_dtype);
+    }
 }

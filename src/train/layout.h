@@ -6,26 +6,43 @@
 
 #include "base/base.h"
 
-/* A parameter begins on a cache line; a slice, and a run, on a page. */
+/* A parameter begins on a cache line; a slice, and a run, on a page: of each of its arrays. */
 #define ACCEL__PARAMETER_ALIGN 64
 #define ACCEL__PAGE 4096
 
-/* The trainable parameters of one dtype, end to end, so that an update is one loop. Offsets
- * and sizes are in bytes, whole pages. */
+/* Which low-precision copy of the values goes with them. */
+typedef enum accel__copies {
+    ACCEL__COPY_NONE,
+    ACCEL__COPY_BF16,    /* the parameter is bfloat16, its float32 master lies beside */
+    ACCEL__COPY_F16,     /* the same in float16 */
+    ACCEL__COPY_AUTOCAST /* what autocast computes in, if it is on */
+} accel__copies_t;
+
+/* The trainable parameters of one kind, end to end, so that an update is one loop. Element i of
+ * the values, of the gradients and of the copies belong together; offsets are in bytes, on pages,
+ * sizes in elements. */
 typedef struct accel__run {
-    accel_dtype_t dtype;
-    size_t offset, size;
+    accel_dtype_t dtype; /* of the values that an optimizer updates: float32 or float64 */
+    accel_dtype_t gradient_dtype;
+    accel__copies_t copies_kind;
+    accel_dtype_t copy_dtype; /* while prepared; float32: there is no copy */
+    size_t count;             /* whole units */
+    size_t unit;              /* so many elements fill a page of the smallest of the arrays */
+    size_t values, gradients, copies;
 } accel__run_t;
 
-#define ACCEL__NUM_RUNS 2 /* float32, float64 */
+/* float64, and float32 with three types of gradients and four kinds of copies */
+#define ACCEL__MAX_RUNS 13
 
-/* The runs come first, frozen parameters after them: a gradient has the offset of its value. */
 typedef struct accel__layout {
-    accel__run_t runs[ACCEL__NUM_RUNS];
-    size_t trainable_size; /* bytes of all runs */
-    size_t size;           /* with the frozen ones; whole pages */
+    accel__run_t runs[ACCEL__MAX_RUNS];
+    int num_runs;
+    size_t gradients_size; /* bytes, of one rank */
+    size_t frozen_end;     /* values and frozen parameters */
+    size_t size;           /* with the copies; whole pages */
 } accel__layout_t;
 
+/* Elements begin .. end - 1 of a run. */
 typedef struct accel__slice {
     size_t begin, end;
 } accel__slice_t;
@@ -35,8 +52,21 @@ static inline size_t accel__round_up(size_t size, size_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-/* The bytes of `run` that `rank` reduces and updates: whole pages, in rank order, at most one
- * page more than any other rank's. */
+/* The elements of `run` that `rank` reduces and updates: whole units, in rank order, at most one
+ * unit more than any other rank's. */
 accel__slice_t accel__layout_slice(const accel__run_t *run, int32_t rank, int32_t num_ranks);
+
+/* The index of the run of that kind, made if there is none yet. */
+int accel__layout_run(accel__layout_t *layout, accel_dtype_t dtype, accel_dtype_t gradient_dtype,
+                      accel__copies_t copies);
+
+/* Room for `count` elements at the end of a run; returns the first. */
+size_t accel__layout_append(accel__run_t *run, size_t count);
+
+/* Once the runs are complete: where their arrays lie, and from where on frozen parameters may. */
+void accel__layout_place(accel__layout_t *layout);
+
+/* Where the copies lie if autocast computes in `autocast` (float32: it is off). */
+void accel__layout_place_copies(accel__layout_t *layout, accel_dtype_t autocast);
 
 #endif

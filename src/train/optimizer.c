@@ -1,45 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all optimizers share: state, and the step that averages, updates and publishes. */
+/* What all optimizers share: the step that averages, updates and publishes. */
 #include "train/optimizer.h"
 
-#include <math.h>
+#include "base/span.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-accel_status_t accel__check_option(const char *function, const char *name, double value, double min,
-                                   double max)
+double accel__or_default(double value, double fallback)
 {
-    if (value >= min && value < max)
-        return ACCEL_OK;
-    if (isinf(max))
-        return accel__fail(ACCEL_ERR_INVALID, "%s: %s is %g; expected a finite number >= %g",
-                           function, name, value, min);
-    return accel__fail(ACCEL_ERR_INVALID, "%s: %s is %g; expected %g <= %s < %g", function, name,
-                       value, min, name, max);
+    if (value == 0)
+        return fallback;
+    return value == ACCEL_ZERO ? 0 : value;
 }
 
 accel_status_t accel__optimizer_create(accel_model_t *model, const accel__rule_t *rule,
+                                       const char *function,
+                                       const double hypers[ACCEL__NUM_HYPERS],
                                        accel_optimizer_t **optimizer)
 {
+    accel__group_t *group;
+    accel_status_t status;
+
     if (!model)
         return accel__fail(ACCEL_ERR_INVALID, "the model of an %s optimizer is NULL", rule->name);
     *optimizer = calloc(1, sizeof(**optimizer));
-    if (!*optimizer)
+    group = calloc(1, sizeof(*group));
+    if (!*optimizer || !group) {
+        free(group);
+        free(*optimizer);
+        *optimizer = NULL;
         return accel__fail_memory("an optimizer", sizeof(**optimizer));
+    }
+    memcpy(group->hypers, hypers, sizeof(group->hypers));
     (*optimizer)->rule = rule;
     (*optimizer)->model = model;
-    return ACCEL_OK;
-}
-
-static void free_states(accel_optimizer_t *optimizer)
-{
-    for (int r = 0; r < ACCEL__NUM_RUNS; r++)
-        for (int s = 0; s < ACCEL__MAX_STATES; s++) {
-            free(optimizer->states[r][s]);
-            optimizer->states[r][s] = NULL;
-        }
-    optimizer->num_owners = 0;
+    (*optimizer)->groups = group;
+    (*optimizer)->num_groups = 1;
+    status = accel__group_check(rule, function, group);
+    if (status != ACCEL_OK) {
+        accel_optimizer_destroy(*optimizer);
+        *optimizer = NULL;
+    }
+    return status;
 }
 
 void accel_optimizer_destroy(accel_optimizer_t *optimizer)
@@ -47,62 +50,11 @@ void accel_optimizer_destroy(accel_optimizer_t *optimizer)
     if (!optimizer)
         return;
     accel__link_remove(&optimizer->link);
-    free_states(optimizer);
-    free(optimizer->average);
+    accel__optimizer_free_states(optimizer);
+    free(optimizer->custom.name);
+    free(optimizer->group_of);
+    free(optimizer->groups);
     free(optimizer);
-}
-
-/* Zeroed memory on a cache line, a large block on huge pages where the system grants them:
- * state is a rank's own, and every step walks through all of it. */
-static accel_status_t make_block(size_t size, unsigned char **block)
-{
-    const size_t huge = (size_t)2 << 20;
-    size_t alignment = size < huge ? ACCEL__PARAMETER_ALIGN : huge;
-    size_t rounded = accel__round_up(size, alignment);
-
-    *block = NULL;
-    if (size == 0)
-        return ACCEL_OK;
-    *block = aligned_alloc(alignment, rounded);
-    if (!*block)
-        return accel__fail_memory("optimizer state", rounded);
-    if (alignment == huge)
-        (void)madvise(*block, rounded, MADV_HUGEPAGE); /* a hint */
-    memset(*block, 0, size);
-    return ACCEL_OK;
-}
-
-/* State for the slices of one owner. State that has begun to count cannot change owners: its
- * other parts lie with other ranks. */
-static accel_status_t make_states(accel_optimizer_t *optimizer, int32_t owner, int32_t num_owners)
-{
-    accel_status_t status = ACCEL_OK;
-
-    if (optimizer->num_owners == num_owners && optimizer->owner == owner)
-        return ACCEL_OK;
-    if (optimizer->num_steps > 0)
-        return accel__fail(ACCEL_ERR_STATE,
-                           "the optimizer has made steps with its state divided among %d ranks; "
-                           "prepare it before the first step",
-                           (int)optimizer->num_owners);
-    accel__model_seal(optimizer->model);
-    free_states(optimizer);
-    for (int r = 0; r < ACCEL__NUM_RUNS; r++) {
-        accel__slice_t slice =
-            accel__layout_slice(&optimizer->model->layout.runs[r], owner, num_owners);
-
-        for (int32_t s = 0; s < optimizer->num_states && status == ACCEL_OK; s++)
-            status = make_block(slice.end - slice.begin, &optimizer->states[r][s]);
-    }
-    if (status == ACCEL_OK && !optimizer->average)
-        status = make_block(ACCEL__BLOCK, &optimizer->average);
-    if (status != ACCEL_OK) {
-        free_states(optimizer);
-        return status;
-    }
-    optimizer->owner = owner;
-    optimizer->num_owners = num_owners;
-    return ACCEL_OK;
 }
 
 /* ---- prepare ---- */
@@ -125,11 +77,12 @@ static accel_status_t prepare_locally(accel_optimizer_t *optimizer, accel__gradi
     if (optimizer->model->state != state)
         return accel__fail(ACCEL_ERR_STATE, "accel_prepare: the optimizer's model is not prepared "
                                             "by this accelerator; hand it over before, or with it");
-    optimizer->rule->describe(optimizer, description);
+    accel__groups_describe(optimizer, description);
     accel__text_append(description, "", 1);
     if (description->failed)
         return accel__fail_memory("an optimizer's description", description->length);
-    return make_states(optimizer, accel_comm_rank(state->comm), accel_comm_size(state->comm));
+    return accel__optimizer_make_states(optimizer, accel_comm_rank(state->comm),
+                                        accel_comm_size(state->comm));
 }
 
 accel_status_t accel__optimizer_prepare(accel_optimizer_t *optimizer,
@@ -162,71 +115,165 @@ static accel_status_t check_prepared(const accel_optimizer_t *optimizer, const c
                        optimizer->state ? "model" : "optimizer");
 }
 
+static void begin_groups(accel_optimizer_t *optimizer, double grad_scale)
+{
+    for (int32_t g = 0; g < optimizer->num_groups; g++) {
+        accel__group_t *group = &optimizer->groups[g];
+
+        if (!group->frozen)
+            optimizer->rule->begin(optimizer, group, group->num_steps + 1,
+                                   optimizer->maximize ? -grad_scale : grad_scale);
+    }
+}
+
+static void end_groups(accel_optimizer_t *optimizer)
+{
+    for (int32_t g = 0; g < optimizer->num_groups; g++)
+        optimizer->groups[g].num_steps += !optimizer->groups[g].frozen;
+    optimizer->num_steps++;
+}
+
+/* Masters and conversions lie in the arena: without one there is nothing to update. */
+static accel_status_t check_alone(const accel_model_t *model)
+{
+    for (int64_t i = 0; i < model->num_params; i++) {
+        const accel__param_t *param = model->params[i];
+
+        if (param->kind == ACCEL_TRAINABLE &&
+            (accel__is_half(param->dtype) || param->gradient_dtype != param->dtype))
+            return accel__fail(ACCEL_ERR_STATE,
+                               "accel_optimizer_step: '%s' is %s with a %s gradient; such a model "
+                               "must be prepared first, also in a process alone",
+                               param->name, accel_dtype_name(param->dtype),
+                               accel_dtype_name(param->gradient_dtype));
+    }
+    return ACCEL_OK;
+}
+
+/* How many elements go at a time: whole rows of a rule that asks for them. */
+static size_t block_of(const accel_optimizer_t *optimizer, const accel__segment_t *segment)
+{
+    const accel__param_t *param = segment->param;
+    size_t row;
+
+    if (optimizer->custom.granularity == ACCEL_ELEMENT)
+        return ACCEL__BLOCK / accel_dtype_size(optimizer->model->layout.runs[segment->run].dtype);
+    if (optimizer->custom.granularity == ACCEL_TENSOR || param->ndim < 2 || param->count == 0)
+        return optimizer->block;
+    row = param->count / (size_t)param->shape[0];
+    return optimizer->block / row * row;
+}
+
+static void update_alone(accel_optimizer_t *optimizer, const accel__param_t *param,
+                         const accel__group_t *group)
+{
+    accel__segment_t segment = {.run = param->run, .param = param};
+    size_t block = block_of(optimizer, &segment), width = accel_dtype_size(param->dtype);
+
+    for (size_t at = 0; at < param->count; at += block) {
+        accel__piece_t piece = {.dtype = param->dtype, .param = param, .first = at};
+
+        piece.count = param->count - at < block ? param->count - at : block;
+        piece.values = (unsigned char *)accel__pointer_get(param->value_at) + at * width;
+        piece.gradients = (unsigned char *)accel__pointer_get(param->gradient_at) + at * width;
+        accel__optimizer_states_at(optimizer, param->run, param->first + at, &piece);
+        optimizer->rule->update(optimizer, group, &piece);
+    }
+}
+
 /* One process alone: each parameter where its owner has it. The state is laid out as in an
  * arena of one rank. */
 static accel_status_t step_alone(accel_optimizer_t *optimizer)
 {
     const accel_model_t *model = optimizer->model;
-    accel_status_t status = make_states(optimizer, 0, 1);
+    accel_status_t status = check_alone(model);
 
+    if (status == ACCEL_OK)
+        status = accel__optimizer_make_states(optimizer, 0, 1);
     if (status != ACCEL_OK)
         return status;
-    optimizer->rule->begin(optimizer, optimizer->num_steps + 1, 1);
+    begin_groups(optimizer, 1);
     for (int64_t i = 0; i < model->num_params; i++) {
-        const accel__param_t *param = model->params[i];
-        int r = param->dtype == ACCEL_F64;
-        accel__piece_t piece = {.dtype = param->dtype, .count = param->count};
+        const accel__group_t *group = &optimizer->groups[accel__group_of(optimizer, i)];
 
-        if (param->kind != ACCEL_TRAINABLE)
-            continue;
-        piece.values = accel__pointer_get(param->value_at);
-        piece.gradients = accel__pointer_get(param->gradient_at);
-        for (int32_t s = 0; s < optimizer->num_states && param->count > 0; s++)
-            piece.states[s] =
-                optimizer->states[r][s] + (param->offset - model->layout.runs[r].offset);
-        optimizer->rule->update(optimizer, &piece);
+        if (model->params[i]->kind == ACCEL_TRAINABLE && !group->frozen)
+            update_alone(optimizer, model->params[i], group);
     }
-    optimizer->num_steps++;
+    end_groups(optimizer);
     return ACCEL_OK;
 }
 
-/* The average of the gradients in a block of this rank's slice: summed now, if it was not
- * before. */
-static const void *averaged_block(accel_optimizer_t *optimizer, size_t offset, size_t count,
-                                  accel_dtype_t dtype)
+/* Averaged slices of several ranks: a rule that wants whole rows may reach over the bound. */
+static const void *gather_average(accel_optimizer_t *optimizer, const accel__run_t *run,
+                                  size_t first, size_t count)
 {
-    accel__arena_t *arena = &optimizer->model->arena;
+    const accel__arena_t *arena = &optimizer->model->arena;
+    size_t width = accel_dtype_size(run->gradient_dtype);
 
-    if (optimizer->model->phase != ACCEL__RAW || arena->num_ranks == 1)
-        return arena->gradients[arena->rank] + offset;
-    accel__arena_average(arena, offset, count, dtype, optimizer->average);
+    for (int32_t r = 0; r < arena->num_ranks; r++) {
+        accel__slice_t slice = accel__layout_slice(run, r, arena->num_ranks);
+        size_t begin = slice.begin > first ? slice.begin : first;
+        size_t end = slice.end < first + count ? slice.end : first + count;
+
+        if (begin < end)
+            memcpy(optimizer->average + (begin - first) * width,
+                   accel__arena_gradients(arena, run, r, begin), (end - begin) * width);
+    }
     return optimizer->average;
 }
 
-static void update_slice(accel_optimizer_t *optimizer, int r)
+/* The average of `count` gradients of their own type: summed now, if it was not before. */
+static const void *averaged(accel_optimizer_t *optimizer, const accel__run_t *run, size_t first,
+                            size_t count)
 {
-    const accel__arena_t *arena = &optimizer->model->arena;
-    const accel__run_t *run = &optimizer->model->layout.runs[r];
-    accel__slice_t own = accel__layout_slice(run, arena->rank, arena->num_ranks);
+    accel__arena_t *arena = &optimizer->model->arena;
 
-    for (size_t at = own.begin; at < own.end; at += ACCEL__BLOCK) {
-        size_t size = own.end - at < ACCEL__BLOCK ? own.end - at : ACCEL__BLOCK;
-        accel__piece_t piece = {.dtype = run->dtype,
-                                .values = arena->values + at,
-                                .count = size / accel_dtype_size(run->dtype)};
-
-        for (int32_t s = 0; s < optimizer->num_states; s++)
-            piece.states[s] = optimizer->states[r][s] + (at - own.begin);
-        piece.gradients = averaged_block(optimizer, at, piece.count, run->dtype);
-        optimizer->rule->update(optimizer, &piece);
+    if (arena->num_ranks > 1 && optimizer->model->phase == ACCEL__RAW) {
+        accel__arena_average(arena, run, first, count, optimizer->average);
+        return optimizer->average;
     }
+    if (optimizer->custom.granularity != ACCEL_ELEMENT &&
+        optimizer->model->phase == ACCEL__REDUCED)
+        return gather_average(optimizer, run, first, count);
+    return accel__arena_gradients(arena, run, arena->rank, first);
 }
 
-/* Between the barriers each rank writes its own slice of the values and nobody reads any; the
- * first says that all gradients are complete, the second that all values are new. */
-static accel_status_t step_together(accel_optimizer_t *optimizer)
+static void update_block(accel_optimizer_t *optimizer, const accel__segment_t *segment,
+                         size_t first, size_t count)
 {
-    static const char name[] = "accel_optimizer_step";
+    const accel__arena_t *arena = &optimizer->model->arena;
+    const accel__run_t *run = &optimizer->model->layout.runs[segment->run];
+    accel__piece_t piece = {.dtype = run->dtype,
+                            .values = accel__arena_values(arena, run, first),
+                            .gradients = averaged(optimizer, run, first, count),
+                            .count = count,
+                            .param = segment->param,
+                            .first = first - segment->begin};
+
+    if (run->gradient_dtype != run->dtype) {
+        accel__convert(optimizer->wide, run->dtype, piece.gradients, run->gradient_dtype, count);
+        piece.gradients = optimizer->wide;
+    }
+    accel__optimizer_states_at(optimizer, segment->run, first, &piece);
+    optimizer->rule->update(optimizer, &optimizer->groups[segment->group], &piece);
+    accel__arena_copy(arena, run, first, count);
+}
+
+static void update_segment(accel_optimizer_t *optimizer, const accel__segment_t *segment)
+{
+    accel__slice_t own = optimizer->owned[segment->run];
+    size_t begin = segment->begin > own.begin ? segment->begin : own.begin;
+    size_t end = segment->end < own.end ? segment->end : own.end;
+    size_t block = block_of(optimizer, segment);
+
+    for (size_t at = begin; at < end; at += block)
+        update_block(optimizer, segment, at, end - at < block ? end - at : block);
+}
+
+/* Meet, so that all gradients are complete and nobody reads values any more, and compare what
+ * the groups are about to do. Under fp16 look first whether there will be a step. */
+static accel_status_t meet_for_step(accel_optimizer_t *optimizer, const char *name)
+{
     accel_model_t *model = optimizer->model;
     accel_status_t status = accel__model_usable(model, name);
 
@@ -235,26 +282,53 @@ static accel_status_t step_together(accel_optimizer_t *optimizer)
     if (model->phase == ACCEL__SPENT)
         return accel__fail(ACCEL_ERR_STATE, "%s: the clipped gradients were used by a step already",
                            name);
-    accel__model_collect_gradients(model);
-    status = accel__model_meet(model, name, "the learning rate", optimizer->lr);
-    if (status != ACCEL_OK)
+    status = accel__model_find_inf(model, name);
+    if (status != ACCEL_OK || model->found_inf)
         return status;
+    accel__model_collect_gradients(model);
+    return accel__model_meet(model, name, "the learning rate", accel_optimizer_get_lr(optimizer),
+                             accel__groups_hash(optimizer));
+}
+
+/* Between the barriers each rank writes its own slice of the values and nobody reads any; the
+ * second says that all values are new. */
+static accel_status_t update_together(accel_optimizer_t *optimizer, const char *name)
+{
+    accel_model_t *model = optimizer->model;
+    accel_status_t status;
+
     accel__arena_update_begin(&model->arena);
-    optimizer->rule->begin(optimizer, optimizer->num_steps + 1, model->clip);
-    for (int r = 0; r < ACCEL__NUM_RUNS; r++)
-        update_slice(optimizer, r);
+    begin_groups(optimizer, model->clip);
+    for (int64_t i = 0; i < optimizer->num_segments; i++)
+        if (!optimizer->groups[optimizer->segments[i].group].frozen)
+            update_segment(optimizer, &optimizer->segments[i]);
     status = accel__comm_meet(model->arena.comm, name, 0, NULL, 0, NULL);
     if (status != ACCEL_OK)
         return status; /* the version stays odd: the model is torn */
     accel__arena_update_end(&model->arena);
-    if (model->phase == ACCEL__REDUCED)
-        model->phase = ACCEL__SPENT;
     accel__model_return_values(model);
-    optimizer->num_steps++;
+    end_groups(optimizer);
     return ACCEL_OK;
 }
 
-accel_status_t accel_optimizer_step(accel_optimizer_t *optimizer)
+static accel_status_t step_together(accel_optimizer_t *optimizer)
+{
+    static const char name[] = "accel_optimizer_step";
+    accel_model_t *model = optimizer->model;
+    accel_status_t status = meet_for_step(optimizer, name);
+
+    if (status == ACCEL_OK && !model->found_inf)
+        status = update_together(optimizer, name);
+    if (status != ACCEL_OK)
+        return status;
+    optimizer->skipped = model->found_inf;
+    accel__scaler_update(&optimizer->state->scaler, model->found_inf);
+    if (model->phase == ACCEL__REDUCED)
+        model->phase = ACCEL__SPENT;
+    return ACCEL_OK;
+}
+
+static accel_status_t step(accel_optimizer_t *optimizer)
 {
     accel_status_t status = check_prepared(optimizer, "accel_optimizer_step");
 
@@ -265,6 +339,16 @@ accel_status_t accel_optimizer_step(accel_optimizer_t *optimizer)
     if (!accel__is_sync_step(optimizer->state))
         return ACCEL_OK;
     return step_together(optimizer);
+}
+
+accel_status_t accel_optimizer_step(accel_optimizer_t *optimizer)
+{
+    accel_status_t status;
+
+    accel__span_begin("optimizer_step");
+    status = step(optimizer);
+    accel__span_end();
+    return status;
 }
 
 accel_status_t accel_optimizer_zero_grad(accel_optimizer_t *optimizer)
@@ -278,21 +362,18 @@ accel_status_t accel_optimizer_zero_grad(accel_optimizer_t *optimizer)
     return ACCEL_OK;
 }
 
-double accel_optimizer_get_lr(const accel_optimizer_t *optimizer)
+bool accel_optimizer_step_was_skipped(const accel_optimizer_t *optimizer)
 {
-    return optimizer ? optimizer->lr : 0;
+    return optimizer && optimizer->skipped;
 }
 
-accel_status_t accel_optimizer_set_lr(accel_optimizer_t *optimizer, double lr)
+bool accel__any_step_was_skipped(const accel__gradient_state_t *state)
 {
-    accel_status_t status;
-
-    if (!optimizer)
-        return accel__fail(ACCEL_ERR_INVALID, "accel_optimizer_set_lr: optimizer is NULL");
-    status = accel__check_option("accel_optimizer_set_lr", "lr", lr, 0, INFINITY);
-    if (status == ACCEL_OK)
-        optimizer->lr = lr;
-    return status;
+    for (const accel__link_t *link = state->prepared.next; link != &state->prepared;
+         link = link->next)
+        if (link->release == forget_state && ((const accel_optimizer_t *)link->object)->skipped)
+            return true;
+    return false;
 }
 
 int64_t accel_optimizer_num_steps(const accel_optimizer_t *optimizer)

@@ -37,8 +37,10 @@ void accel_model_destroy(accel_model_t *model)
     if (!model)
         return;
     accel__model_unprepare(model);
-    for (int64_t i = 0; i < model->num_params; i++)
+    for (int64_t i = 0; i < model->num_params; i++) {
+        free(model->params[i]->accumulated);
         free(model->params[i]);
+    }
     free(model->params);
     free(model);
 }
@@ -67,10 +69,12 @@ static accel_status_t check_dtype(const accel__param_t *param, const char *funct
     if (accel_dtype_size(param->dtype) == 0)
         return accel__fail(ACCEL_ERR_INVALID, "%s: '%s': %d is no dtype", function, param->name,
                            (int)param->dtype);
-    if (param->kind == ACCEL_TRAINABLE && param->dtype != ACCEL_F32 && param->dtype != ACCEL_F64)
+    if (param->kind == ACCEL_TRAINABLE && param->dtype != ACCEL_F32 && param->dtype != ACCEL_F64 &&
+        !accel__is_half(param->dtype))
         return accel__fail(ACCEL_ERR_INVALID,
-                           "%s: '%s' is %s; a trainable parameter is float32 or float64", function,
-                           param->name, accel_dtype_name(param->dtype));
+                           "%s: '%s' is %s; a trainable parameter is float32, float64, bfloat16 or "
+                           "float16",
+                           function, param->name, accel_dtype_name(param->dtype));
     return ACCEL_OK;
 }
 
@@ -100,6 +104,7 @@ static accel_status_t set_shape(accel__param_t *param, const char *function, int
         return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' is larger than memory can be", function,
                            param->name);
     param->count = (size_t)count;
+    param->gradient_size = param->size;
     return ACCEL_OK;
 }
 
@@ -196,9 +201,78 @@ accel_status_t accel_model_add(accel_model_t *model, const char *name, accel_dty
                                int32_t ndim, const int64_t *shape, void *parameter, void *gradient)
 {
     accel__param_t like = {
-        .kind = ACCEL_TRAINABLE, .dtype = dtype, .value_at = parameter, .gradient_at = gradient};
+        .kind = ACCEL_TRAINABLE,
+                           .dtype = dtype,
+                           .gradient_dtype = dtype,
+                           .value_at = parameter,
+                           .gradient_at = gradient};
 
     return add(model, "accel_model_add", name, &like, ndim, shape);
+}
+
+/* The trainable parameter of that name while it may still change. */
+static accel_status_t find_trainable(accel_model_t *model, const char *name, const char *function,
+                                     accel__param_t **found)
+{
+    *found = NULL;
+    if (!model || !name)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: %s is NULL", function, model ? "name" : "model");
+    for (int64_t i = 0; i < model->num_params && !*found; i++)
+        if (strcmp(model->params[i]->name, name) == 0)
+            *found = model->params[i];
+    if (!*found)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: the model has no parameter '%s'; add it before",
+                           function, name);
+    if ((*found)->kind != ACCEL_TRAINABLE)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' is not trainable", function, name);
+    if (model->sealed)
+        return accel__fail(ACCEL_ERR_STATE,
+                           "%s: '%s': too late; call it before the model is prepared or stepped",
+                           function, name);
+    return ACCEL_OK;
+}
+
+accel_status_t accel_model_set_gradient_dtype(accel_model_t *model, const char *name,
+                                              accel_dtype_t dtype)
+{
+    static const char function[] = "accel_model_set_gradient_dtype";
+    accel__param_t *param;
+    accel_status_t status = find_trainable(model, name, function, &param);
+
+    if (status != ACCEL_OK)
+        return status;
+    if (dtype != param->dtype &&
+        (param->dtype == ACCEL_F64 || (dtype != ACCEL_F32 && !accel__is_half(dtype))))
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "%s: '%s' is %s and its gradient %s; expected float32, bfloat16 or "
+                           "float16 for any of these, float64 for float64",
+                           function, name, accel_dtype_name(param->dtype),
+                           accel_dtype_name(dtype));
+    param->gradient_dtype = dtype;
+    param->gradient_size = param->count * accel_dtype_size(dtype);
+    return ACCEL_OK;
+}
+
+accel_status_t accel_model_add_copy(accel_model_t *model, const char *name, void *copy)
+{
+    static const char function[] = "accel_model_add_copy";
+    accel__param_t *param;
+    accel_status_t status = find_trainable(model, name, function, &param);
+
+    if (status != ACCEL_OK)
+        return status;
+    if (!copy)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: '%s': copy is NULL", function, name);
+    if (param->dtype != ACCEL_F32)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' is %s; expected a float32 parameter",
+                           function, name, accel_dtype_name(param->dtype));
+    if (model->fixed_memory && !accel__pointer_get(copy))
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "%s: '%s': the copy's pointer is NULL; a model with fixed memory wants "
+                           "memory of the owner's",
+                           function, name);
+    param->copy_at = copy;
+    return ACCEL_OK;
 }
 
 accel_status_t accel_model_add_frozen(accel_model_t *model, const char *name, accel_dtype_t dtype,
@@ -252,42 +326,44 @@ accel_status_t accel_model_parameter(const accel_model_t *model, int64_t index,
         .dtype = param->dtype,
         .ndim = param->ndim,
         .shape = param->shape,
+        .gradient_dtype = param->gradient_dtype,
         .value = accel__pointer_get(param->value_at),
         .gradient = param->gradient_at ? accel__pointer_get(param->gradient_at) : NULL};
     return ACCEL_OK;
 }
 
-/* Place the parameters that belong to `dtype`'s run, or all frozen ones, from `offset` on;
- * returns the end, on a page. */
-static size_t place(accel_model_t *model, accel_parameter_kind_t kind, accel_dtype_t dtype,
-                    size_t offset)
+static accel__copies_t copies_kind(const accel__param_t *param)
 {
-    for (int64_t i = 0; i < model->num_params; i++) {
-        accel__param_t *param = model->params[i];
-
-        if (param->kind != kind || (kind == ACCEL_TRAINABLE && param->dtype != dtype))
-            continue;
-        param->offset = offset;
-        offset += accel__round_up(param->size, ACCEL__PARAMETER_ALIGN);
-    }
-    return accel__round_up(offset, ACCEL__PAGE);
+    if (accel__is_half(param->dtype))
+        return param->dtype == ACCEL_BF16 ? ACCEL__COPY_BF16 : ACCEL__COPY_F16;
+    return param->copy_at ? ACCEL__COPY_AUTOCAST : ACCEL__COPY_NONE;
 }
 
 void accel__model_seal(accel_model_t *model)
 {
-    static const accel_dtype_t dtypes[ACCEL__NUM_RUNS] = {ACCEL_F32, ACCEL_F64};
     accel__layout_t *layout = &model->layout;
-    size_t offset = 0;
 
     if (model->sealed)
         return;
-    for (int r = 0; r < ACCEL__NUM_RUNS; r++) {
-        size_t end = place(model, ACCEL_TRAINABLE, dtypes[r], offset);
+    for (int64_t i = 0; i < model->num_params; i++) {
+        accel__param_t *param = model->params[i];
 
-        layout->runs[r] = (accel__run_t){dtypes[r], offset, end - offset};
-        offset = end;
+        if (param->kind != ACCEL_TRAINABLE)
+            continue;
+        param->run = accel__layout_run(layout, accel__is_half(param->dtype) ? ACCEL_F32 : param->dtype,
+                                       param->gradient_dtype, copies_kind(param));
+        param->first = accel__layout_append(&layout->runs[param->run], param->count);
     }
-    layout->trainable_size = offset;
-    layout->size = place(model, ACCEL_FROZEN, ACCEL_F32, offset);
+    accel__layout_place(layout);
+    for (int64_t i = 0; i < model->num_params; i++) {
+        accel__param_t *param = model->params[i];
+
+        if (param->kind != ACCEL_FROZEN)
+            continue;
+        param->offset = layout->frozen_end;
+        layout->frozen_end += accel__round_up(param->size, ACCEL__PARAMETER_ALIGN);
+    }
+    layout->frozen_end = accel__round_up(layout->frozen_end, ACCEL__PAGE);
+    accel__layout_place_copies(layout, ACCEL_F32);
     model->sealed = true;
 }

@@ -9,14 +9,18 @@
 
 typedef struct accel__param {
     accel_parameter_kind_t kind;
-    accel_dtype_t dtype;
+    accel_dtype_t dtype, gradient_dtype;
     int32_t ndim;
     int64_t shape[ACCEL_MAX_NDIM];
-    size_t count, size;             /* elements, bytes */
-    void *value_at, *gradient_at;   /* addresses of the owner's pointers */
-    void *own_value, *own_gradient; /* the owner's blocks, while the pointers are ours */
-    size_t offset;                  /* in the arena, not for buffers */
-    bool ready;                     /* said by accel_grad_ready() in this backward */
+    size_t count, size, gradient_size;          /* elements, bytes */
+    void *value_at, *gradient_at, *copy_at;     /* addresses of the owner's pointers, or NULL */
+    void *own_value, *own_gradient, *own_copy;  /* the owner's blocks, while the pointers are ours */
+    int run;                                    /* of a trainable one: its run ... */
+    size_t first;                               /* ... and its first element there */
+    size_t offset;                              /* of a frozen one: bytes in the arena's values */
+    bool ready;                                 /* said by accel_grad_ready() in this backward */
+    float *accumulated;  /* of low-precision gradients, those of earlier backwards; NULL: none yet */
+    bool has_accumulated;
     char name[];
 } accel__param_t;
 
@@ -43,6 +47,9 @@ struct accel_model {
     accel__arena_t arena;
     accel__phase_t phase;
     double clip;       /* what the step still multiplies the average by */
+    double loss_scale; /* what the gradients were multiplied by */
+    bool unscaled;     /* 1 / loss_scale is in `clip`, or in the gradients */
+    bool found_inf;    /* an unscaled gradient is no finite number; the same on all ranks */
     int64_t num_ready; /* of accel_grad_ready() */
     bool writing;      /* between accel_params_begin() and _end() */
 };
@@ -62,6 +69,52 @@ static inline void accel__pointer_set(void *at, void *pointer)
     memcpy(at, &pointer, sizeof(pointer));
 }
 
+static inline bool accel__is_half(accel_dtype_t dtype)
+{
+    return dtype == ACCEL_BF16 || dtype == ACCEL_F16;
+}
+
+static inline const accel__run_t *accel__param_run(const accel_model_t *model,
+                                                   const accel__param_t *param)
+{
+    return &model->layout.runs[param->run];
+}
+
+/* While prepared: what an optimizer updates, ... */
+static inline unsigned char *accel__param_master(const accel_model_t *model,
+                                                 const accel__param_t *param)
+{
+    return accel__arena_values(&model->arena, accel__param_run(model, param), param->first);
+}
+
+/* ... its low-precision copy, or NULL, ... */
+static inline unsigned char *accel__param_copy(const accel_model_t *model,
+                                               const accel__param_t *param)
+{
+    const accel__run_t *run = accel__param_run(model, param);
+
+    return run->copy_dtype == ACCEL_F32 ? NULL
+                                        : accel__arena_copies(&model->arena, run, param->first);
+}
+
+/* ... the one of them, or the frozen values, that the owner registered, ... */
+static inline unsigned char *accel__param_values(const accel_model_t *model,
+                                                 const accel__param_t *param)
+{
+    if (param->kind == ACCEL_FROZEN)
+        return model->arena.values + param->offset;
+    return accel__is_half(param->dtype) ? accel__param_copy(model, param)
+                                        : accel__param_master(model, param);
+}
+
+/* ... and this rank's gradients. */
+static inline unsigned char *accel__param_gradients(const accel_model_t *model,
+                                                    const accel__param_t *param)
+{
+    return accel__arena_gradients(&model->arena, accel__param_run(model, param), model->arena.rank,
+                                  param->first);
+}
+
 /* Give every parameter its place; from then on none can be added. */
 void accel__model_seal(accel_model_t *model);
 
@@ -75,14 +128,37 @@ void accel__model_collect_gradients(accel_model_t *model);
 void accel__model_return_gradients(accel_model_t *model);
 void accel__model_return_values(accel_model_t *model);
 
-/* A barrier at which the ranks compare a number that must be the same on all of them, and
- * their phase. On a difference every rank gets a text that names both values, and nothing has
- * changed. */
+/* A barrier at which the ranks compare a number that must be the same on all of them, a hash of
+ * others, and their phase. On a difference every rank gets a text that names both values, and
+ * nothing has changed. */
 accel_status_t accel__model_meet(accel_model_t *model, const char *operation, const char *what,
-                                 double value);
+                                 double value, uint64_t hash);
 
 /* This rank's gradients, all of them: clear. */
 void accel__model_zero_gradients(accel_model_t *model);
+
+/* An error if the gradients were used by a step after a reduction. */
+accel_status_t accel__model_check_unspent(const accel_model_t *model, const char *operation);
+
+/* This rank's slices: the average over the ranks, in place. Whoever wants those of others meets
+ * them afterwards. */
+void accel__model_reduce_slices(accel_model_t *model);
+
+/* Nothing is reduced, clipped or unscaled yet. */
+void accel__model_forget_reduction(accel_model_t *model);
+
+/* Low-precision gradients of several backwards of one step: added up in float32, locally. At a
+ * sync step the sum comes back into the gradients; before, they go to the sum. */
+accel_status_t accel__model_accumulate(accel_model_t *model);
+accel_status_t accel__param_accumulate(accel__param_t *param, bool sync_step);
+void accel__model_forget_accumulated(accel_model_t *model);
+
+/* Averaged gradients: multiply them by `clip` now, in the owner's memory too. */
+void accel__model_apply_clip(accel_model_t *model);
+
+/* Reduce if that was not done, and find out whether all is finite. Collective. Does nothing
+ * without loss scaling, or if it was done. */
+accel_status_t accel__model_find_inf(accel_model_t *model, const char *operation);
 
 /* Did this rank fare well so far (`local`), and every other; and is a list of descriptions,
  * each ended by NUL, the same on all ranks? On a difference every rank gets

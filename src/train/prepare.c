@@ -15,6 +15,10 @@ static void describe_param(const accel__param_t *param, accel__text_t *text)
     for (int32_t i = 0; i < param->ndim; i++)
         accel__text_appendf(text, "%s%lld", i ? ", " : "", (long long)param->shape[i]);
     accel__text_appendf(text, "]%s", kinds[param->kind]);
+    if (param->kind == ACCEL_TRAINABLE && param->gradient_dtype != param->dtype)
+        accel__text_appendf(text, " with %s gradient", accel_dtype_name(param->gradient_dtype));
+    if (param->copy_at)
+        accel__text_appendf(text, " with a copy");
     accel__text_append(text, "", 1);
 }
 
@@ -34,7 +38,24 @@ static accel_status_t prepare_locally(accel_model_t *model, accel__gradient_stat
     if (description->failed)
         return accel__fail_memory("a model's description", description->length);
     accel__model_seal(model);
+    accel__layout_place_copies(&model->layout, state->autocast);
     return accel__arena_reserve(&model->arena, state->comm);
+}
+
+/* The owner's values into the arena: as the master, or as the copy that a master is made of. */
+static void bring_values(accel_model_t *model, const accel__param_t *param)
+{
+    const accel__run_t *run;
+
+    memcpy(accel__param_values(model, param), accel__pointer_get(param->value_at), param->size);
+    if (param->kind != ACCEL_TRAINABLE)
+        return;
+    run = accel__param_run(model, param);
+    if (accel__is_half(param->dtype))
+        accel__convert(accel__param_master(model, param), run->dtype,
+                       accel__param_copy(model, param), run->copy_dtype, param->count);
+    else
+        accel__arena_copy(&model->arena, run, param->first, param->count);
 }
 
 /* Each rank touches what it will work on; only then rank 0's values come in. */
@@ -53,10 +74,10 @@ static accel_status_t fill_arena(accel_model_t *model)
         if (param->kind == ACCEL_BUFFER || param->size == 0)
             continue;
         if (arena->rank == 0)
-            memcpy(arena->values + param->offset, accel__pointer_get(param->value_at), param->size);
+            bring_values(model, param);
         if (param->kind == ACCEL_TRAINABLE)
-            memcpy(arena->gradients[arena->rank] + param->offset,
-                   accel__pointer_get(param->gradient_at), param->size);
+            memcpy(accel__param_gradients(model, param), accel__pointer_get(param->gradient_at),
+                   param->gradient_size);
     }
     return accel__comm_meet(arena->comm, "accel_prepare", model->layout.size, NULL, 0, NULL);
 }
@@ -77,43 +98,53 @@ static accel_status_t broadcast_buffers(const accel_model_t *model, accel_comm_t
     return ACCEL_OK;
 }
 
+static void redirect_pointer(void *at, void *to, void **own)
+{
+    *own = accel__pointer_get(at);
+    accel__pointer_set(at, to);
+}
+
 /* The owner's pointers to the arena. */
 static void redirect(accel_model_t *model)
 {
-    const accel__arena_t *arena = &model->arena;
-
     for (int64_t i = 0; i < model->num_params; i++) {
         accel__param_t *param = model->params[i];
 
         if (param->kind == ACCEL_BUFFER)
             continue;
-        param->own_value = accel__pointer_get(param->value_at);
-        accel__pointer_set(param->value_at, arena->values + param->offset);
+        redirect_pointer(param->value_at, accel__param_values(model, param), &param->own_value);
         if (param->kind != ACCEL_TRAINABLE)
             continue;
-        param->own_gradient = accel__pointer_get(param->gradient_at);
-        accel__pointer_set(param->gradient_at, arena->gradients[arena->rank] + param->offset);
+        redirect_pointer(param->gradient_at, accel__param_gradients(model, param),
+                         &param->own_gradient);
+        if (param->copy_at && accel__param_copy(model, param))
+            redirect_pointer(param->copy_at, accel__param_copy(model, param), &param->own_copy);
     }
+}
+
+static void restore_pointer(void *at, void *own, const void *values, size_t size)
+{
+    accel__pointer_set(at, own);
+    if (size > 0)
+        memcpy(own, values, size);
 }
 
 /* The owner's values and pointers back. */
 static void restore(accel_model_t *model)
 {
-    const accel__arena_t *arena = &model->arena;
-
     for (int64_t i = 0; i < model->num_params; i++) {
         accel__param_t *param = model->params[i];
 
         if (param->kind == ACCEL_BUFFER)
             continue;
-        accel__pointer_set(param->value_at, param->own_value);
-        if (param->size > 0)
-            memcpy(param->own_value, arena->values + param->offset, param->size);
+        restore_pointer(param->value_at, param->own_value, accel__param_values(model, param),
+                        param->size);
         if (param->kind != ACCEL_TRAINABLE)
             continue;
-        accel__pointer_set(param->gradient_at, param->own_gradient);
-        if (param->size > 0)
-            memcpy(param->own_gradient, arena->gradients[arena->rank] + param->offset, param->size);
+        restore_pointer(param->gradient_at, param->own_gradient,
+                        accel__param_gradients(model, param), param->gradient_size);
+        if (param->copy_at && accel__param_copy(model, param))
+            accel__pointer_set(param->copy_at, param->own_copy);
     }
 }
 
@@ -142,8 +173,10 @@ accel_status_t accel__model_prepare(accel_model_t *model, accel__gradient_state_
         return status;
     }
     model->state = state;
-    model->phase = ACCEL__RAW;
-    model->clip = 1;
+    model->arena.wire = state->wire;
+    accel__model_forget_reduction(model);
+    accel__model_forget_accumulated(model);
+    model->loss_scale = state->scaler.scale;
     model->num_ready = 0;
     model->writing = false;
     if (model->fixed_memory)
@@ -194,15 +227,38 @@ accel_status_t accel_params_begin(accel_model_t *model)
     return ACCEL_OK;
 }
 
+/* The master of a low-precision parameter keeps its precision where nothing was written. */
+static void take_halves(const accel_model_t *model, const accel__param_t *param)
+{
+    const accel__run_t *run = accel__param_run(model, param);
+    float *master = (float *)(void *)accel__param_master(model, param);
+    const uint16_t *copy = (const uint16_t *)(const void *)accel__param_copy(model, param);
+
+    for (size_t i = 0; i < param->count; i++) {
+        uint16_t rounded;
+
+        accel__convert(&rounded, run->copy_dtype, &master[i], ACCEL_F32, 1);
+        if (rounded != copy[i])
+            accel__convert(&master[i], ACCEL_F32, &copy[i], run->copy_dtype, 1);
+    }
+}
+
 /* Rank 0 wrote, into the arena or into its own fixed memory. */
 static void take_values(accel_model_t *model)
 {
     for (int64_t i = 0; i < model->num_params; i++) {
         const accel__param_t *param = model->params[i];
 
-        if (param->kind != ACCEL_BUFFER && param->size > 0)
-            memcpy(model->arena.values + param->offset, accel__pointer_get(param->value_at),
+        if (param->kind == ACCEL_BUFFER || param->size == 0)
+            continue;
+        if (model->fixed_memory)
+            memcpy(accel__param_values(model, param), accel__pointer_get(param->value_at),
                    param->size);
+        if (param->kind == ACCEL_TRAINABLE && accel__is_half(param->dtype))
+            take_halves(model, param);
+        else if (param->kind == ACCEL_TRAINABLE)
+            accel__arena_copy(&model->arena, accel__param_run(model, param), param->first,
+                              param->count);
     }
 }
 
@@ -214,7 +270,7 @@ accel_status_t accel_params_end(accel_model_t *model)
         return accel__fail(ACCEL_ERR_INVALID, "accel_params_end: model is NULL");
     if (!model->state || !model->writing)
         return accel__fail(ACCEL_ERR_STATE, "accel_params_end without accel_params_begin");
-    if (model->fixed_memory && model->arena.rank == 0)
+    if (model->arena.rank == 0)
         take_values(model);
     status = accel__comm_meet(model->arena.comm, "accel_params_end", 0, NULL, 0, NULL);
     if (status != ACCEL_OK)

@@ -5,13 +5,33 @@
 
 #include <accel/model.h>
 #include <accel/optimizer.h>
+#include <accel/precision.h>
 
 #include "comm/comm.h"
+
+/* torch.amp.GradScaler: the loss scale of fp16, and what becomes of it. */
+typedef struct accel__scaler {
+    bool enabled;
+    double scale; /* a float32 number; 1 when not enabled */
+    double growth_factor, backoff_factor;
+    int32_t growth_interval, growth_tracker;
+} accel__scaler_t;
+
+accel_status_t accel__scaler_init(accel__scaler_t *scaler, bool fp16,
+                                  const accel_grad_scaler_options_t *options);
+
+/* After a step, or after one that was left out because of `found_inf`. */
+void accel__scaler_update(accel__scaler_t *scaler, bool found_inf);
 
 /* Accelerate's GradientState: one per accelerator, borrowed by everything prepared. */
 typedef struct accel__gradient_state {
     accel_comm_t *comm;
     accel_gradients_t gradients;
+    accel_dtype_t autocast; /* what mixed_precision computes in; float32: it is off */
+    accel_dtype_t wire;     /* what comm_hook reduces float32 gradients in */
+    accel__scaler_t scaler;
+    bool schedule_every_call; /* step_scheduler_with_optimizer is off */
+    int32_t schedule_steps;   /* a scheduler's own steps for one of the loop's */
     int32_t num_steps; /* gradient accumulation steps, >= 1 */
     int64_t step;      /* batches since the last sync by the loader's end */
     bool sync_step;    /* what accumulate decided; true at first */
@@ -43,13 +63,18 @@ void accel__model_unprepare(accel_model_t *model);
 
 accel_status_t accel__model_backward(accel_model_t *model);
 accel_status_t accel__model_sync_gradients(accel_model_t *model);
+accel_status_t accel__model_unscale_gradients(accel_model_t *model);
 accel_status_t accel__model_clip_grad_norm(accel_model_t *model, double max_norm, double *norm);
+accel_status_t accel__model_clip_grad_value(accel_model_t *model, double clip_value);
 accel_status_t accel__model_sync_buffers(accel_model_t *model);
 
 /* These link themselves into state->prepared, with a release that forgets `state`; _destroy
  * takes the link out. An object that is prepared already is ACCEL_ERR_STATE. */
 accel_status_t accel__optimizer_prepare(accel_optimizer_t *optimizer,
                                         accel__gradient_state_t *state);
+/* Did any prepared optimizer leave its last step out? */
+bool accel__any_step_was_skipped(const accel__gradient_state_t *state);
+
 accel_status_t accel__scheduler_prepare(accel_scheduler_t *scheduler,
                                         accel__gradient_state_t *state);
 

@@ -275,8 +275,12 @@ static void expect_refusal(accel_options_t options, const char *text)
 
 static void bad_options(void)
 {
-    REFUSED("mixed_precision 'bf16' is not in this version", .mixed_precision = "bf16");
-    REFUSED("mixed_precision is 'half'", .mixed_precision = "half");
+    REFUSED("mixed_precision is 'fp8', which needs", .mixed_precision = "fp8");
+    REFUSED("mixed_precision is 'half'; expected 'no', 'bf16' or 'fp16'",
+            .mixed_precision = "half");
+    REFUSED("comm_hook is 'power_sgd'", .comm_hook = "power_sgd");
+    REFUSED("growth_factor is 0.5",
+            .grad_scaler = ACCEL_GRAD_SCALER_OPTIONS(.growth_factor = 0.5));
     REFUSED("gradient_accumulation_steps is -2", .gradient_accumulation_steps = -2);
     REFUSED("split_batches is 7", .split_batches = (accel_tristate_t)7);
     REFUSED("gradients is 9", .gradients = (accel_gradients_t)9);

@@ -393,28 +393,25 @@ static void alone_backward_can_be_retried(void)
 /* An update during which rank 1 fails: the rule of an optimizer whose update reports it. */
 static accel_comm_t *torn_comm;
 
-static void torn_begin(accel_optimizer_t *optimizer, int64_t t, double grad_scale)
+static void torn_begin(const accel_optimizer_t *optimizer, accel__group_t *group, int64_t t,
+                       double grad_scale)
 {
-    (void)optimizer, (void)t, (void)grad_scale;
+    (void)optimizer, (void)group, (void)t, (void)grad_scale;
     if (accel_comm_rank(torn_comm) == 1)
         accel_comm_abort(torn_comm, ACCEL_ERR_INTERNAL, "the update fell over");
 }
 
-static void torn_update(const accel_optimizer_t *optimizer, const accel__piece_t *piece)
+static void torn_update(const accel_optimizer_t *optimizer, const accel__group_t *group,
+                        const accel__piece_t *piece)
 {
-    (void)optimizer;
+    (void)optimizer, (void)group;
     memset(piece->values, 0, 4);
-}
-
-static void torn_describe(const accel_optimizer_t *optimizer, accel__text_t *text)
-{
-    (void)optimizer;
-    accel__text_appendf(text, "one that falls over");
 }
 
 static void check_torn(int rank, int size)
 {
-    static const accel__rule_t rule = {"torn", torn_begin, torn_update, torn_describe};
+    static const accel__rule_t rule = {"torn", 0, torn_begin, torn_update};
+    static const double none[ACCEL__NUM_HYPERS];
     accel_t *accelerator;
     accel_optimizer_t *optimizer;
     toy_t toy;
@@ -424,7 +421,7 @@ static void check_torn(int rank, int size)
     accelerator = test_accelerator(accel_options_init());
     toy_init(&toy);
     toy_add(&toy, 0, "weight", 4, 8);
-    CHECK_OK(accel__optimizer_create(toy.model, &rule, &optimizer));
+    CHECK_OK(accel__optimizer_create(toy.model, &rule, "torn", none, &optimizer));
     CHECK_OK(accel_prepare(accelerator, toy.model, optimizer, NULL, NULL));
     torn_comm = toy.model->arena.comm;
     CHECK(accel_optimizer_step(optimizer) < ACCEL_OK);

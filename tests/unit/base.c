@@ -127,7 +127,58 @@ static void half_floats_round_trip(void)
     CHECK(isnan(accel__bf16_to_f32(accel__f32_to_bf16(NAN))));
 }
 
+enum { HALVES = 0x10000 + 3 }; /* every half, and a rest that is no vector */
+
+typedef struct halves {
+    float wide[2][HALVES];
+    uint16_t narrow[2][HALVES];
+} halves_t;
+
+/* Numbers around each half: itself, the ties above and below, and what lies beside a tie; among
+ * them all kinds of zeros, subnormals, infinities and NaNs. */
+static void convert_all(const accel__half_kernels_t *kernels, uint32_t beside, halves_t *found)
+{
+    static uint16_t half[HALVES];
+    static float wide[2][HALVES];
+
+    for (uint32_t i = 0; i < HALVES; i++)
+        half[i] = (uint16_t)i;
+    kernels->bf16_to_f32(found->wide[0], half, HALVES);
+    kernels->f16_to_f32(found->wide[1], half, HALVES);
+    for (uint32_t i = 0; i < HALVES; i++)
+        for (int which = 0; which < 2; which++) {
+            uint32_t bits;
+
+            memcpy(&bits, &found->wide[which][i], sizeof(bits));
+            bits += beside;
+            memcpy(&wide[which][i], &bits, sizeof(bits));
+        }
+    kernels->f32_to_bf16(found->narrow[0], wide[0], HALVES);
+    kernels->f32_to_f16(found->narrow[1], wide[1], HALVES);
+}
+
+static void conversions_agree_to_the_bit(void)
+{
+    static const uint32_t besides[] = {0, 1, 0xfff, 0x1000, 0x1001, 0x7fff, 0x8000, 0x8001};
+    static halves_t plain, other;
+
+    for (size_t b = 0; b < sizeof(besides) / sizeof(*besides); b++) {
+        convert_all(accel__half_kernels(ACCEL__ISA_PLAIN), besides[b], &plain);
+        for (uint32_t i = 0; b == 0 && i < 0x10000; i++) {
+            float one = accel__f16_to_f32((uint16_t)i), all = plain.wide[1][i];
+
+            CHECK(memcmp(&one, &all, sizeof(one)) == 0);
+        }
+        for (accel__isa_t isa = ACCEL__ISA_AVX2; isa <= accel__isa_best(); isa++) {
+            memset(&other, 0xee, sizeof(other));
+            convert_all(accel__half_kernels(isa), besides[b], &other);
+            CHECK(memcmp(&plain, &other, sizeof(plain)) == 0);
+        }
+    }
+}
+
 TEST_MAIN(TEST(errors_quote_themselves_on_one_line), TEST(numbers_are_parsed_whole_or_refused),
           TEST(options_of_other_versions), TEST(dictionaries_are_copied_deep),
           TEST(bad_dictionaries_are_named), TEST(nearest_name), TEST(half_floats_round_trip),
+          TEST(conversions_agree_to_the_bit),
           TEST(a_sink_may_cause_a_message))

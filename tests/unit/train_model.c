@@ -38,9 +38,9 @@ static void bad_parameters_are_named(void)
     CHECK_STATUS(ACCEL_ERR_INVALID,
                  accel_model_add(model, "", ACCEL_F32, ACCEL_SHAPE(4), &owner.at[0], &owner.at[1]));
     CHECK_ERROR("the name of parameter 0 is empty");
-    CHECK_STATUS(ACCEL_ERR_INVALID, accel_model_add(model, "w", ACCEL_BF16, ACCEL_SHAPE(4),
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_model_add(model, "w", ACCEL_I32, ACCEL_SHAPE(4),
                                                     &owner.at[0], &owner.at[1]));
-    CHECK_ERROR("'w' is bfloat16; a trainable parameter is float32 or float64");
+    CHECK_ERROR("'w' is int32; a trainable parameter is float32, float64, bfloat16 or float16");
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_model_add_buffer(model, "w", (accel_dtype_t)77,
                                                            ACCEL_SHAPE(4), &owner.at[0]));
     CHECK_ERROR("'w': 77 is no dtype");
@@ -134,12 +134,16 @@ static void the_layout_groups_dtypes(void)
     CHECK_OK(accel_model_add_frozen(model, "c", ACCEL_U8, ACCEL_SHAPE(5), &owner.at[6]));
     CHECK_OK(accel_model_add(model, "d", ACCEL_F32, ACCEL_SHAPE(16), &owner.at[4], &owner.at[5]));
     accel__model_seal(model);
-    CHECK_INT(0, model->params[1]->offset);
-    CHECK_INT(64, model->params[3]->offset);
-    CHECK_INT(4096, layout->runs[0].size);
-    CHECK_INT(4096, model->params[0]->offset);
-    CHECK_INT(4096, layout->runs[1].offset);
-    CHECK_INT(8192, layout->trainable_size);
+    CHECK_INT(2, layout->num_runs);
+    CHECK_INT(ACCEL_F64, layout->runs[0].dtype);
+    CHECK_INT(512, layout->runs[0].count);
+    CHECK_INT(1024, layout->runs[1].count);
+    CHECK_INT(1, model->params[1]->run);
+    CHECK_INT(0, model->params[1]->first);
+    CHECK_INT(16, model->params[3]->first);
+    CHECK_INT(4096, layout->runs[1].values);
+    CHECK_INT(4096, layout->runs[1].gradients);
+    CHECK_INT(8192, layout->gradients_size);
     CHECK_INT(8192, model->params[2]->offset);
     CHECK_INT(12288, layout->size);
     CHECK_STATUS(ACCEL_ERR_STATE,
@@ -148,24 +152,78 @@ static void the_layout_groups_dtypes(void)
     accel_model_destroy(model);
 }
 
-/* For any size and number of ranks: pages, in order, without gap, evenly. */
+/* A page of the smallest array is the unit; copies come last, and only those there are. */
+static void low_precision_has_runs_of_its_own(void)
+{
+    owner_t owner = make_owner();
+    accel_model_t *model = owner.model;
+    accel__layout_t *layout = &model->layout;
+
+    CHECK_OK(accel_model_add(model, "a", ACCEL_BF16, ACCEL_SHAPE(40), &owner.at[0], &owner.at[1]));
+    CHECK_OK(accel_model_add(model, "b", ACCEL_F32, ACCEL_SHAPE(3), &owner.at[2], &owner.at[3]));
+    CHECK_OK(accel_model_add(model, "c", ACCEL_BF16, ACCEL_SHAPE(5), &owner.at[4], &owner.at[5]));
+    CHECK_OK(accel_model_add_copy(model, "b", &owner.at[7]));
+    CHECK_OK(accel_model_set_gradient_dtype(model, "c", ACCEL_F32));
+    accel__model_seal(model);
+    CHECK_INT(3, layout->num_runs);
+    for (int r = 0; r < 3; r++) {
+        CHECK_INT(ACCEL_F32, layout->runs[r].dtype);
+        CHECK_INT(2048, layout->runs[r].unit);
+        CHECK_INT(2048, layout->runs[r].count);
+    }
+    CHECK_INT(ACCEL_BF16, layout->runs[0].gradient_dtype);
+    CHECK_INT(4096, layout->runs[1].gradients);
+    CHECK_INT(ACCEL_F32, layout->runs[2].gradient_dtype);
+    CHECK_INT(3 * 8192, layout->frozen_end);
+    CHECK_INT(3 * 8192 + 2 * 4096, layout->size); /* autocast is off: "b" has no copy */
+    accel__layout_place_copies(layout, ACCEL_F16);
+    CHECK_INT(ACCEL_F16, layout->runs[1].copy_dtype);
+    CHECK_INT(ACCEL_BF16, layout->runs[2].copy_dtype);
+    CHECK_INT(3 * 8192 + 3 * 4096, layout->size);
+    CHECK_STATUS(ACCEL_ERR_STATE, accel_model_set_gradient_dtype(model, "a", ACCEL_F32));
+    CHECK_ERROR("too late");
+    accel_model_destroy(model);
+}
+
+static void low_precision_is_checked(void)
+{
+    owner_t owner = make_owner();
+    accel_model_t *model = owner.model;
+
+    CHECK_OK(accel_model_add(model, "d", ACCEL_F64, ACCEL_SHAPE(4), &owner.at[0], &owner.at[1]));
+    CHECK_OK(accel_model_add(model, "h", ACCEL_F16, ACCEL_SHAPE(4), &owner.at[2], &owner.at[3]));
+    CHECK_OK(accel_model_add_frozen(model, "z", ACCEL_F32, ACCEL_SHAPE(4), &owner.at[4]));
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_model_set_gradient_dtype(model, "d", ACCEL_F32));
+    CHECK_ERROR("'d' is float64 and its gradient float32");
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_model_set_gradient_dtype(model, "h", ACCEL_I32));
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_model_set_gradient_dtype(model, "z", ACCEL_BF16));
+    CHECK_ERROR("'z' is not trainable");
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_model_set_gradient_dtype(model, "no", ACCEL_BF16));
+    CHECK_ERROR("has no parameter 'no'");
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_model_add_copy(model, "h", &owner.at[7]));
+    CHECK_ERROR("'h' is float16; expected a float32 parameter");
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_model_add_copy(model, "d", NULL));
+    accel_model_destroy(model);
+}
+
+/* For any size and number of ranks: units, in order, without gap, evenly. */
 static void slices_cover_a_run(void)
 {
-    for (size_t pages = 0; pages < 40; pages++)
+    for (size_t units = 0; units < 40; units++)
         for (int32_t ranks = 1; ranks < 12; ranks++) {
-            accel__run_t run = {ACCEL_F32, 3 * ACCEL__PAGE, pages * ACCEL__PAGE};
-            size_t end = run.offset;
+            accel__run_t run = {.dtype = ACCEL_F32, .unit = 1024, .count = units * 1024};
+            size_t end = 0;
 
             for (int32_t rank = 0; rank < ranks; rank++) {
                 accel__slice_t slice = accel__layout_slice(&run, rank, ranks);
-                size_t own = (slice.end - slice.begin) / ACCEL__PAGE;
+                size_t own = (slice.end - slice.begin) / run.unit;
 
                 CHECK(slice.begin == end && slice.end >= slice.begin);
-                CHECK(slice.begin % ACCEL__PAGE == 0);
-                CHECK(own == pages / (size_t)ranks || own == pages / (size_t)ranks + 1);
+                CHECK(slice.begin % run.unit == 0);
+                CHECK(own == units / (size_t)ranks || own == units / (size_t)ranks + 1);
                 end = slice.end;
             }
-            CHECK(end == run.offset + run.size);
+            CHECK(end == run.count);
         }
 }
 
@@ -184,4 +242,5 @@ static void calls_want_a_prepared_model(void)
 
 TEST_MAIN(TEST(bad_parameters_are_named), TEST(names_and_memory_are_registered_once),
           TEST(parameters_are_described), TEST(the_layout_groups_dtypes), TEST(slices_cover_a_run),
+          TEST(low_precision_has_runs_of_its_own), TEST(low_precision_is_checked),
           TEST(calls_want_a_prepared_model))

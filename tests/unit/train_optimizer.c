@@ -77,38 +77,60 @@ static void one_step_by_hand(void)
 
 enum { COUNT = 1003 }; /* no multiple of any vector */
 
+enum { ARRAYS = 8 };
+
 typedef struct arrays {
-    float p[COUNT], g[COUNT], m[COUNT], v[COUNT], b[COUNT];
-    double wide_p[COUNT], wide_g[COUNT], wide_m[COUNT], wide_v[COUNT], wide_b[COUNT];
-    double sums[2];
+    float narrow[ARRAYS][COUNT];
+    double wide[ARRAYS][COUNT];
+    double sums[4];
 } arrays_t;
 
 static void fill(arrays_t *arrays)
 {
     memset(arrays, 0, sizeof(*arrays));
     for (int i = 0; i < COUNT; i++) {
-        arrays->p[i] = (float)(arrays->wide_p[i] = sin(1.3 * i));
-        arrays->g[i] = (float)(arrays->wide_g[i] = cos(0.7 * i) * exp(-0.01 * i));
+        arrays->narrow[0][i] = (float)(arrays->wide[0][i] = sin(1.3 * i));
+        arrays->narrow[1][i] = (float)(arrays->wide[1][i] = cos(0.7 * i) * exp(-0.01 * i));
     }
+}
+
+/* x: parameters, gradients, six states */
+static void run_one(const accel__kernels_t *kernels, void *const x[ARRAYS], double *sums)
+{
+    accel__adam_step_t adam = {-0.9, 0.999, 0, 0.9, 0.999, 1e-8, 1e-2, 0.3};
+    accel__adam_step_t l2 = {0.9, 1, 0.01, 0.4, 0.999, 1e-8, 1e-2, 0.3};
+    accel__sgd_step_t sgd = {0.9, 1e-2, 0.9, 1e-3, 0.8, true};
+    accel__adagrad_step_t adagrad = {0.9, 1e-2, 1e-3, 1e-10};
+    accel__rmsprop_step_t rmsprop = {0.9, 1e-3, 0.99, 1e-4, 1e-3, 0.9};
+
+    kernels->adam(&adam, x[0], x[1], x[2], x[3], NULL, COUNT);
+    kernels->adam(&l2, x[0], x[1], x[2], x[3], x[4], COUNT);
+    kernels->sgd(&sgd, x[0], x[1], COUNT);
+    kernels->sgd_momentum(&sgd, x[0], x[1], x[2], COUNT);
+    kernels->adagrad(&adagrad, x[0], x[1], x[3], COUNT);
+    kernels->rmsprop(&rmsprop, x[0], x[1], x[3], NULL, NULL, COUNT);
+    kernels->rmsprop(&rmsprop, x[0], x[1], x[3], NULL, x[2], COUNT);
+    kernels->rmsprop(&rmsprop, x[0], x[1], x[6], x[7], x[2], COUNT);
+    kernels->lerp(x[5], x[1], 0.3, COUNT);
+    kernels->lerp(x[5], x[1], 0.7, COUNT);
+    kernels->scale(x[1], 1.1, COUNT);
+    kernels->clamp(x[1], 0.25, COUNT);
+    sums[0] = kernels->sum_of_squares(x[0], COUNT);
+    sums[1] = kernels->zero_if_finite(x[0], COUNT);
 }
 
 static void run(arrays_t *a, const accel__kernels_t *f32, const accel__kernels_t *f64)
 {
-    accel__adamw_step_t adamw = {0.9, 0.999, 0.9, 0.999, 1e-8, 1e-2, 0.3};
-    accel__sgd_step_t sgd = {0.9, 1e-2, 0.9, 1e-3, 0.8, true};
+    void *narrow[ARRAYS], *wide[ARRAYS];
 
-    for (int step = 0; step < 3; step++) {
-        f32->adamw(&adamw, a->p, a->g, a->m, a->v, COUNT);
-        f64->adamw(&adamw, a->wide_p, a->wide_g, a->wide_m, a->wide_v, COUNT);
-        f32->sgd(&sgd, a->p, a->g, COUNT);
-        f64->sgd(&sgd, a->wide_p, a->wide_g, COUNT);
-        f32->sgd_momentum(&sgd, a->p, a->g, a->b, COUNT);
-        f64->sgd_momentum(&sgd, a->wide_p, a->wide_g, a->wide_b, COUNT);
-        f32->scale(a->g, 1.1, COUNT);
-        f64->scale(a->wide_g, 1.1, COUNT);
+    for (int i = 0; i < ARRAYS; i++) {
+        narrow[i] = a->narrow[i];
+        wide[i] = a->wide[i];
     }
-    a->sums[0] = f32->sum_of_squares(a->p, COUNT);
-    a->sums[1] = f64->sum_of_squares(a->wide_p, COUNT);
+    for (int step = 0; step < 3; step++) {
+        run_one(f32, narrow, a->sums);
+        run_one(f64, wide, a->sums + 2);
+    }
 }
 
 static void instruction_sets_agree_to_the_bit(void)
@@ -124,10 +146,31 @@ static void instruction_sets_agree_to_the_bit(void)
         CHECK(memcmp(&plain, &other, sizeof(plain)) == 0);
     }
     for (int i = 0; i < COUNT; i++)
-        sum += plain.wide_p[i] * plain.wide_p[i];
-    CHECK_NEAR(sum, plain.sums[1], 1e-12 * sum);
-    CHECK(sum > 1);
+        sum += plain.wide[0][i] * plain.wide[0][i];
+    CHECK_NEAR(sum, plain.sums[2], 1e-12 * sum);
+    CHECK(sum > 1 && isfinite(sum));
+    CHECK_NEAR(0, plain.sums[1], 0);
+    CHECK_NEAR(0, plain.sums[3], 0);
+}
+
+static void kernels_see_what_is_not_finite(void)
+{
+    static float x[COUNT];
+    static const float bad[] = {INFINITY, -INFINITY, NAN};
+
+    for (accel__isa_t isa = ACCEL__ISA_PLAIN; isa <= accel__isa_best(); isa++)
+        for (int at = 0; at < COUNT; at += 167)
+            for (int b = 0; b < 3; b++) {
+                for (int i = 0; i < COUNT; i++)
+                    x[i] = i % 2 ? -3e38f : 3e38f;
+                CHECK(accel__kernels_f32(isa)->zero_if_finite(x, COUNT) == 0);
+                x[at] = bad[b];
+                CHECK(isnan(accel__kernels_f32(isa)->zero_if_finite(x, COUNT)));
+                accel__kernels_f32(isa)->clamp(x, 2, COUNT);
+                CHECK(isnan(bad[b]) ? isnan(x[at]) : fabsf(x[at]) == 2);
+                CHECK(fabsf(x[(at + 1) % COUNT]) == 2);
+            }
 }
 
 TEST_MAIN(TEST(bad_options_are_named), TEST(one_step_by_hand),
-          TEST(instruction_sets_agree_to_the_bit))
+          TEST(instruction_sets_agree_to_the_bit), TEST(kernels_see_what_is_not_finite))
