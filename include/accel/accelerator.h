@@ -44,6 +44,7 @@ typedef struct accel_options {
     accel_tristate_t scale_scheduler_steps;
     accel_tristate_t split_batches; /* default of the loaders; default: off */
     accel_tristate_t even_batches;  /* default of the loaders; default: on */
+    accel_tristate_t dispatch_batches; /* default of the loaders; default: on for streams */
     /* Of trackers: "async" or "sync"; NULL: ACCEL_JOURNAL, else "async". */
     const char *journal;
 
@@ -135,6 +136,12 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_prepare_loader(accel_t *accelerat
                                                               accel_loader_t *loader);
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_prepare_scheduler(accel_t *accelerator,
                                                                  accel_scheduler_t *scheduler);
+
+/* The next accel_loader_begin() starts `num_batches` batches later: accel_loader_skip() under the
+ * name that Accelerate's users know. Local, and the same on every rank. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_skip_first_batches(accel_t *accelerator,
+                                                                  accel_loader_t *loader,
+                                                                  int64_t num_batches);
 
 /* Copy the values back into the owner's blocks and restore the owner's pointers. Collective. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_unprepare_model(accel_t *accelerator,

@@ -28,6 +28,22 @@ static accel_status_t read_accumulation(const accel_options_t *options, int32_t 
     return status;
 }
 
+/* What the loaders' own options leave open. */
+static accel_status_t read_loaders(accel_t *accelerator, const accel_options_t *options)
+{
+    bool on;
+    accel_status_t status = accel__tristate(options->split_batches, false, "split_batches",
+                                            &accelerator->split_batches);
+
+    if (status == ACCEL_OK)
+        status = accel__tristate(options->even_batches, true, "even_batches",
+                                 &accelerator->even_batches);
+    accelerator->dispatch_batches = options->dispatch_batches;
+    return status == ACCEL_OK ? accel__tristate(options->dispatch_batches, false,
+                                                "dispatch_batches", &on)
+                              : status;
+}
+
 static accel_status_t read_schedules(accel_t *accelerator, const accel_options_t *options)
 {
     bool with_optimizer = true;
@@ -48,11 +64,7 @@ static accel_status_t read_options(accel_t *accelerator, const accel_options_t *
     if (status == ACCEL_OK)
         status = read_accumulation(options, &accelerator->gradient_state.num_steps);
     if (status == ACCEL_OK)
-        status = accel__tristate(options->split_batches, false, "split_batches",
-                                 &accelerator->split_batches);
-    if (status == ACCEL_OK)
-        status = accel__tristate(options->even_batches, true, "even_batches",
-                                 &accelerator->even_batches);
+        status = read_loaders(accelerator, options);
     if (status == ACCEL_OK)
         status = read_schedules(accelerator, options);
     if (status == ACCEL_OK && options->gradients != ACCEL_GRADIENTS_LOCAL &&
@@ -95,22 +107,23 @@ static accel_status_t create_trackers(accel_t *accelerator, const accel_options_
 static accel_status_t compare_options(accel_t *accelerator)
 {
     const accel__gradient_state_t *state = &accelerator->gradient_state;
-    int32_t mine[4] = {state->num_steps, (int32_t)state->gradients, accelerator->split_batches,
-                       accelerator->even_batches};
-    int32_t first[4];
+    int32_t mine[5] = {state->num_steps, (int32_t)state->gradients, accelerator->split_batches,
+                       accelerator->even_batches, (int32_t)accelerator->dispatch_batches};
+    int32_t first[5];
     accel_status_t status;
 
     memcpy(first, mine, sizeof(first));
-    status = accel_comm_broadcast(accelerator->state.comm, first, 4, ACCEL_I32, 0);
+    status = accel_comm_broadcast(accelerator->state.comm, first, 5, ACCEL_I32, 0);
     if (status != ACCEL_OK)
         return status; /* there is nobody left to agree with */
     if (memcmp(first, mine, sizeof(first)) != 0)
         status = accel__fail(ACCEL_ERR_MISMATCH,
-                             "gradient_accumulation_steps, gradients, split_batches, even_batches "
-                             "are %d, %d, %d, %d on rank %d, but %d, %d, %d, %d on rank 0",
-                             (int)mine[0], (int)mine[1], (int)mine[2], (int)mine[3],
+                             "gradient_accumulation_steps, gradients, split_batches, even_batches, "
+                             "dispatch_batches are %d, %d, %d, %d, %d on rank %d, but %d, %d, %d, "
+                             "%d, %d on rank 0",
+                             (int)mine[0], (int)mine[1], (int)mine[2], (int)mine[3], (int)mine[4],
                              (int)accelerator->state.process_index, (int)first[0], (int)first[1],
-                             (int)first[2], (int)first[3]);
+                             (int)first[2], (int)first[3], (int)first[4]);
     return accel__comm_agree(accelerator->state.comm, "accel_create", status);
 }
 
@@ -283,12 +296,33 @@ accel_status_t accel_gather(accel_t *accelerator, const accel_tensor_t *tensor,
     return accel__ops_gather(accelerator->state.comm, tensor, -1, gathered);
 }
 
+/* Where ranks have data of their own, each leaves its own padding at home. */
+static accel_tensor_t own_rows(const accel_tensor_t *tensor, const accel__metric_rows_t *rows,
+                               int64_t *shape)
+{
+    accel_tensor_t own = *tensor;
+
+    memcpy(shape, tensor->shape, (size_t)tensor->ndim * sizeof(*shape));
+    shape[0] = shape[0] / rows->batch_rows * rows->own_rows;
+    own.shape = shape;
+    return own;
+}
+
 accel_status_t accel_gather_for_metrics(accel_t *accelerator, const accel_tensor_t *tensor,
                                         accel_tensor_t **gathered)
 {
+    int64_t shape[ACCEL_MAX_NDIM];
+    accel__metric_rows_t rows;
+    accel_tensor_t own;
+
     REQUIRE(accelerator, "accel_gather_for_metrics");
-    return accel__ops_gather(accelerator->state.comm, tensor,
-                             accel__loaders_real_rows(&accelerator->active_loaders), gathered);
+    rows = accel__loaders_metric_rows(&accelerator->active_loaders);
+    if (rows.own_rows >= 0 && rows.batch_rows > 0 && tensor && tensor->shape && tensor->ndim > 0 &&
+        tensor->ndim <= ACCEL_MAX_NDIM && tensor->shape[0] % rows.batch_rows == 0) {
+        own = own_rows(tensor, &rows, shape);
+        tensor = &own;
+    }
+    return accel__ops_gather(accelerator->state.comm, tensor, rows.keep_rows, gathered);
 }
 
 accel_status_t accel_reduce(accel_t *accelerator, accel_tensor_t *tensor,

@@ -17,6 +17,7 @@ struct accel_accelerator {
     accel__link_t loaders; /* prepared ones */
     accel__trackers_t *trackers;
     bool split_batches, even_batches, scale_scheduler_steps;
+    accel_tristate_t dispatch_batches;
     uint64_t autocast_off; /* the scopes, innermost lowest: is autocast off there? */
     int32_t autocast_depth;
 };

@@ -3,6 +3,7 @@
 #include "accelerator/accelerator.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static accel_status_t check(const accel_t *accelerator, const void *object, const char *call,
@@ -64,7 +65,7 @@ accel_status_t accel_prepare_scheduler(accel_t *accelerator, accel_scheduler_t *
 static accel_status_t compare_loaders(accel_t *accelerator, const accel_loader_t *loader)
 {
     accel_comm_t *comm = accelerator->state.comm;
-    char text[256] = "", first[256];
+    char text[512] = "", first[512];
     uint64_t mine[1], of_first[1];
     accel_status_t status;
 
@@ -82,24 +83,53 @@ static accel_status_t compare_loaders(accel_t *accelerator, const accel_loader_t
     return accel__comm_agree(comm, "accel_prepare_loader", status);
 }
 
+static accel_status_t prepare_loader(accel_t *accelerator, accel_loader_t *loader,
+                                     const int64_t *lengths)
+{
+    accel__loader_world_t world = {.process_index = accelerator->state.process_index,
+                                   .num_processes = accelerator->state.num_processes,
+                                   .split_batches = accelerator->split_batches,
+                                   .even_batches = accelerator->even_batches,
+                                   .dispatch_batches = accelerator->dispatch_batches,
+                                   .comm = accelerator->state.comm,
+                                   .lengths = lengths,
+                                   .active = &accelerator->active_loaders,
+                                   .prepared = &accelerator->loaders};
+
+    return accel__comm_agree(accelerator->state.comm, "accel_prepare_loader",
+                             accel__loader_prepare(loader, &world));
+}
+
 accel_status_t accel_prepare_loader(accel_t *accelerator, accel_loader_t *loader)
 {
     accel_status_t status = check(accelerator, loader, "accel_prepare_loader", "loader");
-    accel__loader_world_t world;
+    int64_t length, *lengths;
 
     if (status != ACCEL_OK)
         return status;
     status = compare_loaders(accelerator, loader);
     if (status != ACCEL_OK)
         return status;
-    world = (accel__loader_world_t){.process_index = accelerator->state.process_index,
-                                    .num_processes = accelerator->state.num_processes,
-                                    .split_batches = accelerator->split_batches,
-                                    .even_batches = accelerator->even_batches,
-                                    .active = &accelerator->active_loaders,
-                                    .prepared = &accelerator->loaders};
-    return accel__comm_agree(accelerator->state.comm, "accel_prepare_loader",
-                             accel__loader_prepare(loader, &world));
+    lengths = malloc((size_t)accelerator->state.num_processes * sizeof(*lengths));
+    if (!lengths)
+        status = accel__fail_memory("the lengths of a loader's data", sizeof(*lengths));
+    status = accel__comm_agree(accelerator->state.comm, "accel_prepare_loader", status);
+    length = accel__loader_own_length(loader);
+    if (status == ACCEL_OK)
+        status = accel__comm_meet(accelerator->state.comm, "accel_prepare_loader", 0, &length,
+                                  sizeof(length), lengths);
+    if (status == ACCEL_OK)
+        status = prepare_loader(accelerator, loader, lengths);
+    free(lengths);
+    return status;
+}
+
+accel_status_t accel_skip_first_batches(accel_t *accelerator, accel_loader_t *loader,
+                                        int64_t num_batches)
+{
+    accel_status_t status = check(accelerator, loader, "accel_skip_first_batches", "loader");
+
+    return status == ACCEL_OK ? accel_loader_skip(loader, num_batches) : status;
 }
 
 /* What is given must be the same on all ranks: it decides which collectives follow. */

@@ -186,6 +186,21 @@ accel_status_t accel__tensor_check(const accel_tensor_t *tensor, const char *wha
 /* First byte of the elements. */
 void *accel__tensor_data(const accel_tensor_t *tensor);
 
+/* ---- single elements (element.c) ---- */
+
+/* One element, as it lies in memory. */
+typedef struct accel__element {
+    unsigned char bytes[8];
+    size_t size;
+} accel__element_t;
+
+/* `value` in this dtype; floats are rounded, integers must hold it. `what` is for the message. */
+accel_status_t accel__element_make(accel_dtype_t dtype, double value, const char *what,
+                                   accel__element_t *element);
+
+/* Write `count` of them, return the place after them. */
+char *accel__element_fill(const accel__element_t *element, char *to, size_t count);
+
 /* ---- dictionaries (dict.c) ---- */
 
 /* Keys present and not NULL, strings UTF-8, types known, at most 8 levels; on an error the text

@@ -1,132 +1,93 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file of fixed-size records, mapped: the page cache holds it once for all ranks of a host,
- * and a file larger than memory is read as far as it is used. */
+/* A file of fixed-size records, read straight into the batch: what the system has cached is copied
+ * once, and a file larger than memory is read as far as it is used. */
 #include "data/dataset.h"
+#include "data/file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+/* Fields of records that one call reads. */
+#define MAX_PIECES 256
 
 typedef struct records {
-    char *path;
-    int fd;
-    const char *data; /* the whole file; NULL if that is empty */
-    uint64_t file_size, header_size;
+    accel__file_t file;
+    uint64_t header_size;
     size_t record_size;
     const accel_dataset_t *dataset;
 } records_t;
+
+/* Pieces that are collected until a call is worth it. */
+typedef struct gathering {
+    const accel__file_t *file;
+    uint64_t offset; /* of the first piece */
+    size_t size;
+    int count;
+    struct iovec pieces[MAX_PIECES];
+} gathering_t;
 
 static void destroy(void *context)
 {
     records_t *records = context;
 
-    if (records->data)
-        munmap((void *)(uintptr_t)records->data, (size_t)records->file_size);
-    if (records->fd >= 0)
-        close(records->fd);
-    free(records->path);
+    accel__file_close(&records->file);
     free(records);
 }
 
-static accel_status_t get(void *context, int64_t index, void *const *fields)
+static accel_status_t flush(gathering_t *gathering)
+{
+    accel_status_t status =
+        accel__file_read(gathering->file, gathering->offset, gathering->pieces, gathering->count);
+
+    gathering->offset += gathering->size;
+    gathering->size = 0;
+    gathering->count = 0;
+    return status;
+}
+
+static accel_status_t add(gathering_t *gathering, void *to, size_t size)
+{
+    gathering->pieces[gathering->count++] = (struct iovec){.iov_base = to, .iov_len = size};
+    gathering->size += size;
+    return gathering->count == MAX_PIECES ? flush(gathering) : ACCEL_OK;
+}
+
+/* Consecutive records of a single field are one piece. */
+static accel_status_t run(void *context, int64_t index, int64_t count, void *const *places)
 {
     const records_t *records = context;
-    const char *from =
-        records->data + records->header_size + (uint64_t)index * records->record_size;
+    int32_t num_fields = records->dataset->num_fields;
+    gathering_t gathering = {.file = &records->file,
+                             .offset = records->header_size +
+                                       (uint64_t)index * records->record_size};
+    accel_status_t status = ACCEL_OK;
 
-    for (int32_t f = 0; f < records->dataset->num_fields; f++) {
-        size_t size = records->dataset->fields[f].size;
+    if (num_fields == 1)
+        status = add(&gathering, places[0], (size_t)count * records->record_size);
+    for (int64_t row = 0; num_fields > 1 && row < count; row++)
+        for (int32_t f = 0; f < num_fields && status == ACCEL_OK; f++) {
+            size_t size = records->dataset->fields[f].size;
 
-        memcpy(fields[f], from, size);
-        from += size;
-    }
-    return ACCEL_OK;
+            status = add(&gathering, (char *)places[f] + (size_t)row * size, size);
+        }
+    return status == ACCEL_OK && gathering.count > 0 ? flush(&gathering) : status;
 }
 
-/* Touching a mapped page beyond the end of a file that was cut since is a SIGBUS, and a
- * library has no business catching that. Looking before each batch costs less than a
- * microsecond and leaves only a file that is cut within the batch. */
-static accel_status_t check(void *context)
-{
-    const records_t *records = context;
-    struct stat status;
-
-    if (fstat(records->fd, &status) != 0)
-        return accel__fail_errno(ACCEL_ERR_IO, "%s: cannot look at the file", records->path);
-    if ((uint64_t)status.st_size < records->file_size)
-        return accel__fail(ACCEL_ERR_IO,
-                           "%s: the file was cut from %llu to %llu bytes while in use",
-                           records->path, (unsigned long long)records->file_size,
-                           (unsigned long long)status.st_size);
-    return ACCEL_OK;
-}
-
-static accel_status_t measure(records_t *records)
-{
-    struct stat status;
-    uint64_t body;
-
-    /* Without O_NONBLOCK, opening a named pipe would wait for a writer. */
-    records->fd = open(records->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (records->fd < 0)
-        return accel__fail_errno(errno == ENOENT ? ACCEL_ERR_NOT_FOUND : ACCEL_ERR_IO,
-                                 "%s: cannot open the records", records->path);
-    if (fstat(records->fd, &status) != 0)
-        return accel__fail_errno(ACCEL_ERR_IO, "%s: cannot look at the file", records->path);
-    if (!S_ISREG(status.st_mode))
-        return accel__fail(ACCEL_ERR_IO, "%s: not a regular file", records->path);
-    records->file_size = (uint64_t)status.st_size;
-    if (records->file_size < records->header_size)
-        return accel__fail(ACCEL_ERR_FORMAT, "%s: %llu bytes, shorter than the header of %llu",
-                           records->path, (unsigned long long)records->file_size,
-                           (unsigned long long)records->header_size);
-    accel__assume(records->record_size > 0);
-    body = records->file_size - records->header_size;
-    if (body % records->record_size != 0)
-        return accel__fail(ACCEL_ERR_FORMAT,
-                           "%s: %llu bytes after a header of %llu are not a whole number of "
-                           "records of %zu bytes (%llu are left over)",
-                           records->path, (unsigned long long)body,
-                           (unsigned long long)records->header_size, records->record_size,
-                           (unsigned long long)(body % records->record_size));
-    return ACCEL_OK;
-}
-
-static accel_status_t map(records_t *records)
-{
-    void *data;
-
-    if (records->file_size == 0)
-        return ACCEL_OK;
-    if (records->file_size > SIZE_MAX)
-        return accel__fail(ACCEL_ERR_UNSUPPORTED, "%s: %llu bytes do not fit the address space",
-                           records->path, (unsigned long long)records->file_size);
-    data = mmap(NULL, (size_t)records->file_size, PROT_READ, MAP_SHARED, records->fd, 0);
-    if (data == MAP_FAILED)
-        return accel__fail_errno(ACCEL_ERR_IO, "%s: cannot map %llu bytes", records->path,
-                                 (unsigned long long)records->file_size);
-    records->data = data;
-    return ACCEL_OK;
-}
-
-static accel_status_t open_records(records_t *records, const char *path,
-                                   const accel_dataset_t *dataset)
+static accel_status_t open_records(records_t *records, const char *path, accel_dataset_t *dataset)
 {
     accel_status_t status;
 
-    records->path = accel__strdup(path);
-    if (!records->path)
-        return accel__fail_memory("a path", strlen(path) + 1);
+    if (accel__fields_vary(dataset->fields, dataset->num_fields))
+        return accel__fail(ACCEL_ERR_INVALID, "%s: records of a fixed size have no fields that vary",
+                           path);
     for (int32_t f = 0; f < dataset->num_fields; f++)
         if (__builtin_add_overflow(records->record_size, dataset->fields[f].size,
                                    &records->record_size))
             return accel__fail(ACCEL_ERR_INVALID, "%s: the record is too large", path);
-    status = measure(records);
-    return status == ACCEL_OK ? map(records) : status;
+    status = accel__file_open(&records->file, path, "the records");
+    if (status != ACCEL_OK)
+        return status;
+    return accel__file_count(&records->file, records->header_size, records->record_size, "records",
+                             &dataset->length);
 }
 
 accel_status_t accel_record_dataset_create(const char *path, const accel_field_t *fields,
@@ -151,17 +112,16 @@ accel_status_t accel_record_dataset_create(const char *path, const accel_field_t
         accel_dataset_destroy(made);
         return accel__fail_memory("a record dataset", sizeof(*records));
     }
-    *records = (records_t){.fd = -1, .header_size = header_size, .dataset = made};
+    *records = (records_t){.file = {.fd = -1}, .header_size = header_size, .dataset = made};
+    made->what = "reading the records";
     made->context = records;
     made->destroy = destroy;
-    made->get = get;
-    made->check = check;
+    made->run = run;
     status = open_records(records, path, made);
     if (status != ACCEL_OK) {
         accel_dataset_destroy(made);
         return status;
     }
-    made->length = (int64_t)((records->file_size - header_size) / records->record_size);
     *dataset = made;
     return ACCEL_OK;
 }

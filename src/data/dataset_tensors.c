@@ -13,13 +13,13 @@ typedef struct rows {
     } tensors[];
 } rows_t;
 
-static accel_status_t get_rows(void *context, int64_t index, void *const *fields)
+static accel_status_t run(void *context, int64_t index, int64_t count, void *const *places)
 {
     const rows_t *rows = context;
 
     for (int32_t t = 0; t < rows->count; t++)
-        memcpy(fields[t], rows->tensors[t].data + (size_t)index * rows->tensors[t].size,
-               rows->tensors[t].size);
+        memcpy(places[t], rows->tensors[t].data + (size_t)index * rows->tensors[t].size,
+               (size_t)count * rows->tensors[t].size);
     return ACCEL_OK;
 }
 
@@ -74,7 +74,7 @@ static accel_status_t make(const accel_tensor_t *const *tensors, int32_t num_ten
         rows->tensors[t].size = (*dataset)->fields[t].size;
     }
     (*dataset)->length = length;
-    (*dataset)->get = get_rows;
+    (*dataset)->run = run;
     (*dataset)->context = rows;
     (*dataset)->destroy = free;
     (*dataset)->in_memory = true;

@@ -12,16 +12,16 @@ static void release(void *object)
     accel_loader_end(loader);
     accel__link_remove(&loader->link);
     accel__reader_clear(&loader->reader);
+    accel__dispatch_free(&loader->dispatch);
     loader->active = NULL;
+    loader->comm = NULL;
     loader->prepared = false;
-    loader->rank = 0;
     /* Cannot fail: the same options were good for one process when the loader was made. */
-    (void)accel__loader_resolve(loader, 1, false, true, &loader->shard);
+    (void)accel__loader_resolve(loader, NULL);
 }
 
 accel_status_t accel__loader_prepare(accel_loader_t *loader, const accel__loader_world_t *world)
 {
-    accel_shard_t shard;
     accel_status_t status;
 
     if (!loader)
@@ -30,13 +30,11 @@ accel_status_t accel__loader_prepare(accel_loader_t *loader, const accel__loader
         return accel__fail(ACCEL_ERR_STATE, "prepare: the loader is prepared already");
     if (loader->under_way)
         return accel__fail(ACCEL_ERR_STATE, "prepare: the loader is in an epoch; end it first");
-    status = accel__loader_resolve(loader, world->num_processes, world->split_batches,
-                                   world->even_batches, &shard);
+    status = accel__loader_resolve(loader, world);
     if (status != ACCEL_OK)
         return accel__fail(status, "prepare: the loader: %s", accel_last_error());
     accel__reader_clear(&loader->reader);
-    loader->shard = shard;
-    loader->rank = world->process_index;
+    loader->comm = world->comm;
     loader->active = world->active;
     loader->prepared = true;
     accel__link_insert(world->prepared, &loader->link, release, loader);
@@ -45,8 +43,9 @@ accel_status_t accel__loader_prepare(accel_loader_t *loader, const accel__loader
 
 void accel__loader_push(accel_loader_t *loader)
 {
-    if (!loader->active)
+    if (!loader->active || loader->active->top == loader)
         return;
+    accel__loader_pop(loader);
     loader->outer = loader->active->top;
     loader->active->top = loader;
 }
@@ -67,27 +66,31 @@ void accel__loader_pop(accel_loader_t *loader)
 
 bool accel__loaders_at_end(const accel__active_loaders_t *active)
 {
-    return active->top && active->top->step > 0 && active->top->step == active->top->steps;
+    return active->top && active->top->has_batch && active->top->step.last;
 }
 
-/* With batches of natural length every gathered row is real. */
-int64_t accel__loaders_real_rows(const accel__active_loaders_t *active)
+/* Padding is at the end of the gathered rows; but where ranks have data of their own it is at the
+ * end of each rank's. With batches of natural length every row is real. */
+accel__metric_rows_t accel__loaders_metric_rows(const accel__active_loaders_t *active)
 {
+    accel__metric_rows_t rows = {.keep_rows = -1, .own_rows = -1};
     const accel_loader_t *loader = active->top;
-    int64_t rows, real;
 
-    if (!loader || loader->step == 0 || !loader->shard.even_batches)
-        return -1;
-    rows =
-        accel_shard_batch(&loader->shard, loader->step - 1, 0, NULL) * loader->shard.num_processes;
-    real = accel_shard_real_rows(&loader->shard, loader->step - 1);
-    return real < rows ? real : -1;
+    if (!loader || !loader->has_batch || loader->step.real_rows == loader->step.step_rows)
+        return rows;
+    if (loader->lengths) {
+        rows.own_rows = loader->step.own_rows;
+        rows.batch_rows = loader->step.rows;
+    } else {
+        rows.keep_rows = loader->step.real_rows;
+    }
+    return rows;
 }
 
-static uint64_t hash_fields(uint64_t hash, const accel_dataset_t *dataset)
+static uint64_t hash_fields(uint64_t hash, const accel__field_t *fields, int32_t num_fields)
 {
-    for (int32_t f = 0; f < dataset->num_fields; f++) {
-        const accel__field_t *field = &dataset->fields[f];
+    for (int32_t f = 0; f < num_fields; f++) {
+        const accel__field_t *field = &fields[f];
 
         hash = accel__hash(hash, &field->dtype, sizeof(field->dtype));
         hash = accel__hash(hash, &field->ndim, sizeof(field->ndim));
@@ -106,26 +109,55 @@ static const char *tristate_name(accel_tristate_t value)
     return value == ACCEL_DEFAULT ? "default" : yes_no(value == ACCEL_ON);
 }
 
+static const char *order_name(const accel_loader_options_t *options)
+{
+    return options->shuffle         ? "shuffled"
+           : options->sampler       ? "a sampler's"
+           : options->batch_sampler ? "a batch sampler's"
+                                    : "as stored";
+}
+
+/* Only a rank that reads nothing, or its own, may have another length. */
+static int64_t common_length(const accel_loader_t *loader)
+{
+    const accel_loader_options_t *options = &loader->options;
+
+    if (options->presharded || loader->dataset->begin || options->dispatch_batches == ACCEL_ON)
+        return -1;
+    return accel_dataset_length(loader->dataset);
+}
+
 /* From the options, not from the shard in force, which before prepare is that of one process. */
 uint64_t accel__loader_signature(const accel_loader_t *loader, char *text, size_t size)
 {
     const accel_loader_options_t *options = &loader->options;
-    const int64_t parts[] = {loader->shard.samples,
+    const int64_t parts[] = {common_length(loader),
                              options->batch_size,
                              options->split_batches,
                              options->drop_last,
                              options->even_batches,
+                             options->dispatch_batches,
+                             options->presharded,
                              options->shuffle,
-                             options->shuffle ? (int64_t)loader->seed : 0};
+                             options->shuffle ? (int64_t)loader->seed : 0,
+                             options->sampler != NULL,
+                             options->sampler_length,
+                             options->batch_sampler != NULL,
+                             loader->dataset->begin != NULL,
+                             options->collate != NULL};
     uint64_t hash = accel__hash(ACCEL__HASH_START, parts, sizeof(parts));
 
+    hash = hash_fields(hash, loader->collate.fields, loader->collate.num_fields);
     snprintf(text, size,
-             "%lld samples of %d fields (layout %08x), batch_size %lld, split_batches %s, "
-             "drop_last %s, even_batches %s, shuffle %s, seed %llu",
-             (long long)loader->shard.samples, (int)loader->dataset->num_fields,
-             (unsigned)hash_fields(ACCEL__HASH_START, loader->dataset),
-             (long long)options->batch_size, tristate_name(options->split_batches),
-             yes_no(options->drop_last), tristate_name(options->even_batches),
-             yes_no(options->shuffle), (unsigned long long)loader->seed);
-    return hash_fields(hash, loader->dataset);
+             "%lld samples, %d fields (layout %08x%s), batch_size %lld, order %s, seed %llu, "
+             "split_batches %s, drop_last %s, even_batches %s, dispatch_batches %s, presharded %s",
+             (long long)accel_dataset_length(loader->dataset), (int)loader->collate.num_fields,
+             (unsigned)hash_fields(ACCEL__HASH_START, loader->collate.fields,
+                                   loader->collate.num_fields),
+             options->collate ? ", collated" : "", (long long)options->batch_size,
+             order_name(options), (unsigned long long)loader->seed,
+             tristate_name(options->split_batches), yes_no(options->drop_last),
+             tristate_name(options->even_batches), tristate_name(options->dispatch_batches),
+             yes_no(options->presharded));
+    return hash;
 }

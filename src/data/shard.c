@@ -2,12 +2,9 @@
 /* Accelerate's sharding in closed form: the global batches are windows on the endless
  * repetition of the epoch's order, cut in equal parts for the ranks. Padding is nothing but
  * the window's last positions taken modulo the number of samples. */
-#include <accel/data.h>
+#include "data/shard.h"
 
-#include "base/base.h"
-
-/* Samples of one step over all ranks. */
-static int64_t global_batch(const accel_shard_t *shard)
+int64_t accel__shard_global_batch(const accel_shard_t *shard)
 {
     return shard->split_batches ? shard->batch_size : shard->batch_size * shard->num_processes;
 }
@@ -54,30 +51,25 @@ accel_status_t accel_shard_check(const accel_shard_t *shard)
                        (long long)shard->batch_size, (long long)shard->num_processes);
 }
 
-int64_t accel_shard_steps(const accel_shard_t *shard)
+int64_t accel__shard_steps_from(const accel_shard_t *shard, int64_t start)
 {
-    int64_t global;
+    int64_t global, left;
 
-    if (!is_valid(shard))
+    if (!is_valid(shard) || start >= shard->samples)
         return 0;
-    global = global_batch(shard);
-    return shard->samples / global + (!shard->drop_last && shard->samples % global != 0);
+    global = accel__shard_global_batch(shard);
+    left = shard->samples - start;
+    return left / global + (!shard->drop_last && left % global != 0);
 }
 
-static bool has_step(const accel_shard_t *shard, int64_t step)
+int64_t accel__shard_window(const accel_shard_t *shard, int64_t start, int64_t step, int64_t rank,
+                            int64_t *positions)
 {
-    return step >= 0 && step < accel_shard_steps(shard);
-}
+    int64_t global = accel__shard_global_batch(shard), length = global / shard->num_processes;
+    int64_t first = start + step * global + rank * length;
 
-int64_t accel_shard_batch(const accel_shard_t *shard, int64_t step, int64_t rank,
-                          int64_t *positions)
-{
-    int64_t length, first;
-
-    if (!has_step(shard, step) || rank < 0 || rank >= shard->num_processes)
+    if (shard->samples == 0)
         return 0;
-    length = global_batch(shard) / shard->num_processes;
-    first = step * global_batch(shard) + rank * length;
     if (!shard->even_batches && !shard->drop_last) {
         if (first >= shard->samples)
             return 0;
@@ -95,15 +87,35 @@ int64_t accel_shard_batch(const accel_shard_t *shard, int64_t step, int64_t rank
     return length;
 }
 
+int64_t accel__shard_real_from(const accel_shard_t *shard, int64_t start, int64_t step)
+{
+    int64_t global = accel__shard_global_batch(shard);
+    int64_t left = shard->samples - start - step * global;
+
+    return left < 0 ? 0 : left < global ? left : global;
+}
+
+int64_t accel_shard_steps(const accel_shard_t *shard)
+{
+    return accel__shard_steps_from(shard, 0);
+}
+
+static bool has_step(const accel_shard_t *shard, int64_t step)
+{
+    return step >= 0 && step < accel_shard_steps(shard);
+}
+
+int64_t accel_shard_batch(const accel_shard_t *shard, int64_t step, int64_t rank,
+                          int64_t *positions)
+{
+    if (!has_step(shard, step) || rank < 0 || rank >= shard->num_processes)
+        return 0;
+    return accel__shard_window(shard, 0, step, rank, positions);
+}
+
 int64_t accel_shard_real_rows(const accel_shard_t *shard, int64_t step)
 {
-    int64_t global, left;
-
-    if (!has_step(shard, step))
-        return 0;
-    global = global_batch(shard);
-    left = shard->samples - step * global;
-    return left < global ? left : global;
+    return has_step(shard, step) ? accel__shard_real_from(shard, 0, step) : 0;
 }
 
 accel_split_t accel_split(int64_t length, int64_t num_processes, int64_t process_index,

@@ -94,7 +94,7 @@ static void rows_of_tensors(void)
     CHECK_OK(accel_tensor_dataset_create(tensors, 2, &dataset));
     CHECK_INT(4, accel_dataset_length(dataset));
     loader = loader_of(dataset, 3);
-    CHECK(!loader->reader.threaded); /* not worth a thread */
+    CHECK_INT(0, loader->reader.num_workers); /* not worth a thread */
     CHECK_OK(accel_loader_next(loader, &batch));
     CHECK_INT(2, batch.num_fields);
     CHECK_INT(2, batch.fields[0].ndim);

@@ -62,20 +62,20 @@ static void make_rank(rank_t *rank, accel_dataset_t *dataset, const accel_shard_
                                  &rank->loader));
     CHECK_OK(accel__loader_prepare(rank->loader, &world));
     CHECK_OK(accel_loader_begin(rank->loader, 0));
-    CHECK_INT(-1, accel__loaders_real_rows(&rank->active));
+    CHECK_INT(-1, accel__loaders_metric_rows(&rank->active).keep_rows);
     CHECK(!accel__loaders_at_end(&rank->active));
 }
 
 /* One step: gather, then keep what the active loader says, as accel_gather_for_metrics does. */
 static void gather_step(run_t *run)
 {
-    int64_t rows[MAX_SAMPLES], count = 0, keep = accel__loaders_real_rows(&run->ranks[0].active);
+    int64_t rows[MAX_SAMPLES], count = 0, keep = accel__loaders_metric_rows(&run->ranks[0].active).keep_rows;
 
     for (int64_t r = 0; r < run->shard.num_processes; r++) {
         rank_t *rank = &run->ranks[r];
         const int64_t *values = rank->batch.fields[0].data;
 
-        CHECK_INT(keep, accel__loaders_real_rows(&rank->active));
+        CHECK_INT(keep, accel__loaders_metric_rows(&rank->active).keep_rows);
         CHECK(rank->batch.last == accel__loaders_at_end(&rank->active));
         CHECK_INT(rank->batch.rows, rank->batch.fields[0].shape[0]);
         rank->batches += rank->batch.rows > 0;
