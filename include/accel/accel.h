@@ -14,9 +14,9 @@
 #include <accel/model.h>
 #include <accel/objects.h>
 #include <accel/optimizer.h>
-#include <accel/precision.h>
 #include <accel/profile.h>
 #include <accel/progress.h>
+#include <accel/safetensors.h>
 #include <accel/status.h>
 #include <accel/track.h>
 #include <accel/types.h>
