@@ -19,6 +19,24 @@ SHORT_WAITS = {f"WANDB__{client}_RETRY_WAIT_{bound}_SECONDS": value
                for bound, value in (("MIN", "1"), ("MAX", "1"))}
 
 
+def players():
+    """Who plays scenarios: stock, and ours where the plugin was built."""
+    found = {"stock": STOCK}
+    if os.path.exists(OURS[0]):
+        found["ours"] = OURS
+    return found
+
+
+def syncs():
+    """What syncs logs: stock's command, and ours where it can."""
+    found = {"stock": [WANDB, "sync"]}
+    accel = os.path.join(BUILD, "bin", "accel")
+    if os.path.exists(accel) and subprocess.run([accel, "sync", "--help"], check=False,
+                                                capture_output=True).returncode == 0:
+        found["ours"] = [accel, "sync"]
+    return found
+
+
 def environment(folder, server=None, **more):
     """A client's environment: nothing of this user's, all files below `folder`."""
     kept = {key: value for key, value in os.environ.items()

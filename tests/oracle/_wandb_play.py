@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scenarios, played by the stock client: _wandb_play.py NAME. tests/programs/wandb_scenario.c
-plays the same from C. What is not on the server at the end goes to outcome.txt."""
+"""The scenarios, played by the stock client: _wandb_play.py NAME... tests/programs/wandb_scenario.c
+plays the same from C. What is not on the server at the end goes to outcome.txt. Several are
+played each in a folder of its name."""
 import math
 import os
 import signal
 import sys
+import time
 
 import wandb
 
@@ -215,7 +217,9 @@ def dedup():
             made = wandb.Artifact("set", "dataset")
             made.add_file(write("f.txt", text), policy="mutable")
             made.add_file(write("same.txt", "never changes"), policy="mutable")
-            run.log_artifact(made, aliases=[alias]).wait()
+            logged = run.log_artifact(made, aliases=[alias])
+            if not run.offline:
+                logged.wait()
 
 
 def use():
@@ -277,12 +281,25 @@ def many():
 
 
 def segments():
-    """One run in three logs; WANDB_MODE=offline, each synced after it."""
-    part = int(os.environ["SEGMENT"])
-    with start("segments", config={"part": part}) as run:
-        for step in range(part * 10, part * 10 + 5):
-            run.log({"x": step, f"only{part}": 1}, step=step)
+    """One run in three logs."""
+    for part in range(3):
+        with start("segments", config={"part": part}) as run:
+            for step in range(part * 10, part * 10 + 5):
+                run.log({"x": step, f"only{part}": 1}, step=step)
+        time.sleep(1.1)  # folders are called by the second
+
+
+def main(names):
+    if len(names) == 1:
+        globals()[names[0]]()
+        return
+    base = os.getcwd()
+    for name in names:
+        os.makedirs(os.path.join(base, name))
+        os.chdir(os.path.join(base, name))
+        globals()[name]()
+        wandb.teardown()
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]]()
+    main(sys.argv[1:])

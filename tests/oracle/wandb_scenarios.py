@@ -85,14 +85,6 @@ def play(name, command, base, side):
     return found
 
 
-def sides():
-    """Who plays: stock, and ours where the plugin was built."""
-    found = {"stock": client.STOCK}
-    if os.path.exists(client.OURS[0]):
-        found["ours"] = client.OURS
-    return found
-
-
 def check(name, found):
     problems = []
     for side, result in found.items():
@@ -107,16 +99,17 @@ def check(name, found):
 
 
 def main(names):
+    players = client.players()
     with tempfile.TemporaryDirectory() as base:
-        jobs = [(name, side) for name in names for side in sides()]
+        jobs = [(name, side) for name in names for side in players]
         results = client.in_parallel([
-            lambda name=name, side=side: play(name, sides()[side], base, side)
+            lambda name=name, side=side: play(name, players[side], base, side)
             for name, side in jobs])
     found = dict(zip(jobs, results))
     problems = []
     for name in names:
-        problems += check(name, {side: found[name, side] for side in sides()})
-    print("\n".join(problems) or f"{len(names)} scenarios, {' and '.join(sides())}")
+        problems += check(name, {side: found[name, side] for side in players})
+    print("\n".join(problems) or f"{len(names)} scenarios, {' and '.join(players)}")
     return 1 if problems else 0
 
 
