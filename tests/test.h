@@ -18,6 +18,13 @@
 
 #include <accel/accel.h>
 
+#ifdef __cplusplus
+#define TEST_NORETURN [[noreturn]]
+extern "C" {
+#else
+#define TEST_NORETURN _Noreturn
+#endif
+
 typedef void (*test_fn)(void);
 typedef void (*test_rank_fn)(int rank, int size);
 typedef struct test {
@@ -26,7 +33,7 @@ typedef struct test {
 } test_t;
 
 /* End the test with a line that says what was found. */
-_Noreturn void test_fail(const char *file, int line, const char *format, ...)
+TEST_NORETURN void test_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 int test_main(int argc, char **argv, const test_t *tests, size_t count);
@@ -68,6 +75,10 @@ const char *test_dir(void);
 #define CHECK_OK(call) test_check_status(__FILE__, __LINE__, #call, ACCEL_OK, call)
 void test_check_status(const char *file, int line, const char *call, accel_status_t expected,
                        accel_status_t found);
+
+#ifdef __cplusplus
+}
+#endif
 
 /* The last error's text must contain this. */
 #define CHECK_ERROR(text)                                                                    \

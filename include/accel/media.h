@@ -141,7 +141,7 @@ typedef struct accel_html_view {
     bool inject;
 } accel_html_view_t;
 
-typedef struct accel_media_view {
+typedef struct { /* no tag: it would hide the function in C++ */
     accel_media_kind_t kind;
     const char *caption; /* NULL: none */
     union {

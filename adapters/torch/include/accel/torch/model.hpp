@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A torch::nn::Module as a model of the library: its parameters and gradients in the arena, and
+ * the hooks that say when a gradient is ready. */
+#ifndef ACCEL_TORCH_MODEL_HPP
+#define ACCEL_TORCH_MODEL_HPP
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+#include <torch/nn/module.h>
+
+#include <accel/accelerator.h>
+#include <accel/torch/tensor.hpp>
+
+namespace accel
+{
+/* Who has the parameters of a prepared model. */
+enum class Parameters {
+    automatic,  /* shared if one of our optimizers is prepared with the model, else replicated */
+    replicated, /* a copy in each process, which steps it by itself: any torch::optim optimizer */
+    shared      /* one copy for all processes of the host; only our optimizers may write it */
+};
+
+struct ModelOptions {
+    Parameters parameters = Parameters::automatic;
+};
+
+namespace detail
+{
+/* Memory of the module that the library knows by the address of `value`. */
+struct Block {
+    std::string name;
+    at::Tensor tensor;  /* the module's own */
+    void *value;        /* where its values are */
+    int64_t index = -1; /* in the model */
+};
+
+struct Trainable : Block {
+    void *slot;          /* where its gradient is */
+    at::Tensor gradient; /* a view of it, which the module's .grad() is */
+    at::Tensor original, original_gradient; /* their memory before prepare */
+    int64_t version = 0; /* of the values, as torch counts writes to them */
+    bool ready = false;  /* its hook ran in this backward */
+};
+
+/* A view of foreign memory that is laid out as `like` is. */
+inline at::Tensor view_like(const at::Tensor &like, void *data)
+{
+    return at::from_blob(data, like.sizes(), like.strides(),
+                         at::TensorOptions().dtype(like.scalar_type()));
+}
+
+class Model;
+
+#if ACCEL_TORCH_HAS_POST_ACC_GRAD_HOOKS
+class ReadyHook : public torch::autograd::PostAccumulateGradHook
+{
+public:
+    ReadyHook(Model *model, size_t at, std::unique_ptr<PostAccumulateGradHook> next)
+        : model_(model), at_(at), next_(std::move(next))
+    {
+    }
+
+    void operator()(const torch::autograd::Variable &tensor) override;
+    std::unique_ptr<PostAccumulateGradHook> release() { return std::move(next_); }
+
+private:
+    Model *model_;
+    size_t at_;
+    std::unique_ptr<PostAccumulateGradHook> next_; /* one that was there before */
+};
+#else
+class ReadyHook : public torch::autograd::FunctionPostHook
+{
+public:
+    ReadyHook(Model *model, size_t at) : model_(model), at_(at) {}
+
+    torch::autograd::variable_list
+    operator()(const torch::autograd::variable_list &outputs,
+               const torch::autograd::variable_list &inputs) override;
+
+private:
+    Model *model_;
+    size_t at_;
+};
+#endif
+
+class Model
+{
+public:
+    Model(accel_t *accelerator, torch::nn::Module &module, bool shared)
+        : accelerator_(accelerator), module_(&module), shared_(shared)
+    {
+        try {
+            create();
+            collect();
+            check(accel_prepare_model(accelerator, model_));
+            install();
+        } catch (...) {
+            accel_model_destroy(model_);
+            throw;
+        }
+    }
+
+    ~Model() { restore(); }
+    Model(const Model &) = delete;
+    Model &operator=(const Model &) = delete;
+
+    accel_model_t *get() const { return model_; }
+    const torch::nn::Module *module() const { return module_; }
+    bool shared() const { return shared_; }
+    bool took_part() const { return num_ready_ > 0; }
+    const std::vector<Trainable> &trainable() const { return trainable_; }
+
+    /* An optimizer of the library's own on this model; it goes when the model goes. */
+    void bind(std::shared_ptr<accel_optimizer_t> optimizer) { optimizer_ = std::move(optimizer); }
+    const std::shared_ptr<accel_optimizer_t> &optimizer() const { return optimizer_; }
+
+    /* Before autograd runs: every gradient in its slot. */
+    void begin_backward()
+    {
+        at::NoGradGuard no_grad;
+
+        clear_if_none();
+        for (auto &p : trainable_) {
+            check_place(p);
+            put_in_place(p);
+            p.ready = false;
+        }
+        hidden_ = false;
+        num_ready_ = 0;
+    }
+
+    /* Its gradient has been accumulated. */
+    void ready(size_t at)
+    {
+        Trainable &p = trainable_[at];
+        at::NoGradGuard no_grad;
+
+        put_in_place(p);
+        if (!p.ready)
+            num_ready_++;
+        p.ready = true;
+    }
+
+    /* After autograd ran: what had no gradient counts as ready, too. */
+    void end_backward()
+    {
+        check(accel_backward(accelerator_, model_));
+        if (shared_)
+            return;
+        if (accel_is_sync_step(accelerator_))
+            check(accel_sync_gradients(accelerator_, model_));
+        else
+            hide_gradients();
+    }
+
+    /* What is wrong on this rank is told to the others, who would wait for it. */
+    void fail_backward(const std::string &text)
+    {
+        failure_ = text;
+        (void)!accel_backward(accelerator_, model_);
+        failure_.clear();
+    }
+
+    std::vector<std::string> unused() const
+    {
+        std::vector<std::string> names;
+
+        for (const auto &p : trainable_)
+            if (!p.ready)
+                names.push_back(p.name);
+        return names;
+    }
+
+    /* Write the values: `write` runs on the main process, and may replace the tensors' memory. */
+    template <typename Write> void update(const Write &write)
+    {
+        check(accel_params_begin(model_));
+        if (accel_is_main_process(accelerator_))
+            write();
+        take_values();
+        check(accel_params_end(model_));
+        sync_buffers();
+    }
+
+    void sync_buffers()
+    {
+        find_buffers();
+        check(accel_sync_buffers(accelerator_, model_));
+    }
+
+    void average_buffers()
+    {
+        for (auto &buffer : buffers_) {
+            if (!buffer.tensor.is_floating_point())
+                continue;
+            TensorView view(buffer.tensor, "average_buffers");
+            check(accel_reduce(accelerator_, view.get(), ACCEL_MEAN));
+            at::NoGradGuard no_grad;
+            if (view.compact().data_ptr() != buffer.tensor.data_ptr())
+                buffer.tensor.copy_(view.compact());
+        }
+    }
+
+private:
+    void create()
+    {
+        accel_model_options_t options = accel_model_options_init();
+
+        options.backward = [](void *context, double) {
+            const auto *self = static_cast<const Model *>(context);
+
+            if (self->failure_.empty())
+                return ACCEL_OK; /* autograd ran before */
+            return accel_fail(ACCEL_ERR_STATE, "%s", self->failure_.c_str());
+        };
+        options.context = this;
+        options.fixed_memory = !shared_;
+        check(accel_model_create(&options, &model_));
+    }
+
+    /* A tensor that several modules have is one parameter: torch lists it once for each. */
+    void collect()
+    {
+        std::unordered_set<const c10::TensorImpl *> seen;
+        auto parameters = module_->named_parameters();
+        auto buffers = module_->named_buffers();
+
+        trainable_.reserve(parameters.size()); /* the library keeps addresses of elements */
+        frozen_.reserve(parameters.size());
+        buffers_.reserve(buffers.size());
+        for (const auto &item : parameters) {
+            const at::Tensor &tensor = item.value();
+
+            if (tensor.defined() && seen.insert(tensor.unsafeGetTensorImpl()).second)
+                tensor.requires_grad() ? add_trainable(item.key(), tensor)
+                                       : add_frozen(item.key(), tensor);
+        }
+        for (const auto &item : buffers)
+            if (item.value().defined() && seen.insert(item.value().unsafeGetTensorImpl()).second)
+                add_buffer(item.key(), item.value());
+    }
+
+    static void check_memory(const std::string &name, const at::Tensor &tensor)
+    {
+        check_cpu(tensor, "accel: '" + name + "'");
+        if (!tensor.is_non_overlapping_and_dense())
+            throw Error(ACCEL_ERR_UNSUPPORTED,
+                        "accel: '" + name +
+                            "' is a view that does not fill its memory; call .contiguous() on it "
+                            "before prepare");
+    }
+
+    void add_trainable(const std::string &name, const at::Tensor &tensor)
+    {
+        accel_dtype_t dtype = ACCEL_U8;
+        Trainable p;
+
+        check_memory(name, tensor);
+        if (tensor.scalar_type() != at::kFloat && tensor.scalar_type() != at::kDouble)
+            throw Error(ACCEL_ERR_UNSUPPORTED, "accel: parameter '" + name + "' is " +
+                                                   toString(tensor.scalar_type()) +
+                                                   "; expected Float or Double to be trained");
+        to_dtype(tensor.scalar_type(), &dtype);
+        p.name = name;
+        p.tensor = tensor;
+        p.original = tensor.detach();
+        p.value = tensor.data_ptr();
+        p.gradient = at::zeros_like(p.original);
+        if (tensor.grad().defined())
+            p.gradient.copy_(tensor.grad());
+        p.slot = p.gradient.data_ptr();
+        p.index = accel_model_num_parameters(model_);
+        trainable_.push_back(std::move(p));
+        check(accel_model_add(model_, name.c_str(), dtype, static_cast<int32_t>(tensor.dim()),
+                              tensor.sizes().data(), &trainable_.back().value,
+                              &trainable_.back().slot));
+    }
+
+    void add_frozen(const std::string &name, const at::Tensor &tensor)
+    {
+        add_block(frozen_, name, tensor, accel_model_add_frozen);
+    }
+
+    void add_buffer(const std::string &name, const at::Tensor &tensor)
+    {
+        add_block(buffers_, name, tensor, accel_model_add_buffer);
+    }
+
+    /* What is not computed with is bytes. */
+    template <typename Add>
+    void add_block(std::vector<Block> &blocks, const std::string &name, const at::Tensor &tensor,
+                   Add add)
+    {
+        accel_dtype_t dtype = ACCEL_U8;
+        std::vector<int64_t> shape = tensor.sizes().vec();
+
+        check_memory(name, tensor);
+        if (!to_dtype(tensor.scalar_type(), &dtype) || shape.size() > ACCEL_MAX_NDIM)
+            shape = {static_cast<int64_t>(tensor.nbytes())}, dtype = ACCEL_U8;
+        blocks.push_back(
+            Block{name, tensor, tensor.data_ptr(), accel_model_num_parameters(model_)});
+        check(add(model_, name.c_str(), dtype, static_cast<int32_t>(shape.size()), shape.data(),
+                  &blocks.back().value));
+    }
+
+    /* The module's tensors to where the library has put the values and gradients. */
+    void install()
+    {
+        for (auto &p : trainable_) {
+            if (shared_)
+                p.tensor.set_data(view_like(p.original, p.value));
+            p.original_gradient = p.gradient;
+            p.gradient = view_like(p.original, p.slot);
+            p.tensor.mutable_grad() = p.gradient;
+            p.version = p.tensor._version();
+        }
+        for (auto &block : frozen_)
+            if (shared_) {
+                frozen_originals_.push_back(block.tensor.detach());
+                block.tensor.set_data(view_like(block.tensor, block.value));
+            }
+        for (size_t at = 0; at < trainable_.size(); at++)
+            add_hook(at);
+    }
+
+#if ACCEL_TORCH_HAS_POST_ACC_GRAD_HOOKS
+    void add_hook(size_t at)
+    {
+        auto &place = torch::autograd::impl::post_acc_grad_hooks(trainable_[at].tensor);
+        auto hook = std::make_unique<ReadyHook>(this, at, std::move(place));
+
+        hooks_.push_back(hook.get());
+        torch::autograd::impl::set_post_acc_grad_hooks(trainable_[at].tensor, std::move(hook));
+    }
+
+    void remove_hook(size_t at)
+    {
+        auto &place = torch::autograd::impl::post_acc_grad_hooks(trainable_[at].tensor);
+
+        if (place.get() == hooks_[at])
+            place = hooks_[at]->release();
+    }
+
+    std::vector<ReadyHook *> hooks_; /* each is its tensor's */
+#else
+    void add_hook(size_t at)
+    {
+        auto accumulator = torch::autograd::impl::grad_accumulator(trainable_[at].tensor);
+        uintptr_t key = accumulator->add_post_hook(std::make_unique<ReadyHook>(this, at));
+
+        hooks_.emplace_back(std::move(accumulator), key);
+    }
+
+    void remove_hook(size_t at) { hooks_[at].first->del_post_hook(hooks_[at].second); }
+
+    /* The tensor holds its accumulator weakly: without this the hook would go. */
+    std::vector<std::pair<std::shared_ptr<torch::autograd::Node>, uintptr_t>> hooks_;
+#endif
+
+    void check_place(Trainable &p) const
+    {
+        if (p.tensor.data_ptr() != p.value || !p.tensor.is_non_overlapping_and_dense() ||
+            p.tensor.scalar_type() != p.gradient.scalar_type())
+            throw Error(ACCEL_ERR_STATE,
+                        "accel: parameter '" + p.name +
+                            "' was moved or cast (.to(), torch::load, set_data) after prepare; do "
+                            "that before, and load by Accelerator::load()");
+        if (!shared_ || p.tensor._version() == p.version)
+            return;
+        p.version = p.tensor._version();
+        throw Error(ACCEL_ERR_STATE,
+                    "accel: parameter '" + p.name +
+                        "' was written in place, but it is one copy for all processes: step by the "
+                        "optimizer it was prepared with, write by Accelerator::update(), or "
+                        "prepare the model with Parameters::replicated");
+    }
+
+    /* zero_grad(set_to_none) of the module, or of torch's optimizer: the library's own is told. */
+    void clear_if_none() const
+    {
+        bool none = std::none_of(trainable_.begin(), trainable_.end(),
+                                 [](const Trainable &p) { return p.tensor.grad().defined(); });
+
+        if (none && optimizer_)
+            check(accel_optimizer_zero_grad(optimizer_.get()));
+    }
+
+    /* A gradient that left its slot (zero_grad, create_graph, an assignment) goes back. */
+    void put_in_place(Trainable &p) const
+    {
+        at::Tensor &grad = p.tensor.mutable_grad();
+
+        if (!grad.defined()) {
+            if (!hidden_)
+                p.gradient.zero_();
+        } else if (grad.is_sparse()) {
+            p.gradient.copy_(grad.to_dense());
+        } else if (grad.data_ptr() == p.slot) {
+            return;
+        } else {
+            p.gradient.copy_(grad);
+        }
+        grad = p.gradient;
+    }
+
+    /* Off a sync step there is nothing to step with: an optimizer skips what has no gradient, and
+     * so does zero_grad. */
+    void hide_gradients()
+    {
+        for (auto &p : trainable_)
+            p.tensor.mutable_grad() = at::Tensor();
+        hidden_ = true;
+    }
+
+    /* Values that `write` left elsewhere go to where they belong. */
+    void take_values()
+    {
+        at::NoGradGuard no_grad;
+
+        for (auto &p : trainable_) {
+            take_values(p);
+            p.version = p.tensor._version();
+        }
+        for (auto &block : frozen_)
+            take_values(block);
+    }
+
+    static void take_values(Block &block)
+    {
+        if (block.tensor.data_ptr() == block.value)
+            return;
+        at::Tensor written = block.tensor.detach(), place = view_like(block.tensor, block.value);
+
+        place.copy_(written);
+        block.tensor.set_data(place);
+    }
+
+    void find_buffers()
+    {
+        for (auto &buffer : buffers_)
+            buffer.value = buffer.tensor.data_ptr();
+    }
+
+    void restore()
+    {
+        optimizer_.reset();
+        for (size_t at = 0; at < hooks_.size(); at++)
+            remove_hook(at);
+        accel_model_destroy(model_); /* copies the values back */
+        for (auto &p : trainable_) {
+            p.tensor.mutable_grad() = at::Tensor();
+            if (shared_)
+                p.tensor.set_data(p.original);
+        }
+        for (size_t at = 0; at < frozen_originals_.size(); at++)
+            frozen_[at].tensor.set_data(frozen_originals_[at]);
+    }
+
+    accel_t *accelerator_;
+    accel_model_t *model_ = nullptr;
+    torch::nn::Module *module_;
+    bool shared_;
+    bool hidden_ = false;
+    size_t num_ready_ = 0; /* parameters whose hook ran in this backward */
+    std::string failure_;
+    std::vector<Trainable> trainable_;
+    std::vector<Block> frozen_, buffers_;
+    std::vector<at::Tensor> frozen_originals_;
+    std::shared_ptr<accel_optimizer_t> optimizer_;
+};
+
+#if ACCEL_TORCH_HAS_POST_ACC_GRAD_HOOKS
+inline void ReadyHook::operator()(const torch::autograd::Variable &tensor)
+{
+    if (next_)
+        (*next_)(tensor);
+    model_->ready(at_);
+}
+#else
+inline torch::autograd::variable_list
+ReadyHook::operator()(const torch::autograd::variable_list &outputs,
+                      const torch::autograd::variable_list &)
+{
+    model_->ready(at_);
+    return outputs;
+}
+#endif
+} // namespace detail
+} // namespace accel
+
+#endif
