@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -20,6 +21,12 @@ const accel_host_v1_t *accel__wandb_host(void)
 void accel__wandb_set_host(const accel_host_v1_t *host)
 {
     the_host = host;
+}
+
+const char *accel__wandb_last_error(void)
+{
+    bool told = the_host->struct_size > offsetof(accel_host_v1_t, last_error);
+    return told && the_host->last_error ? the_host->last_error() : "";
 }
 
 accel_status_t accel__wandb_fail_errno(accel_status_t status, int error, const char *what,

@@ -12,6 +12,9 @@ void accel__wandb_set_host(const accel_host_v1_t *host);
 /* Leave a line for accel_last_error(), give the status. */
 #define accel__wandb_fail(...) (accel__wandb_host()->fail(__VA_ARGS__))
 
+/* What this thread's last failure said; "" if the host does not tell. */
+const char *accel__wandb_last_error(void);
+
 /* "WHAT: the system's text for `error`" */
 accel_status_t accel__wandb_fail_errno(accel_status_t status, int error, const char *what,
                                        const char *path);

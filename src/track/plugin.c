@@ -16,6 +16,7 @@ static const accel_host_v1_t host = {
     .fail = accel__fail,
     .log = accel__log,
     .version = ACCEL_VERSION,
+    .last_error = accel_last_error,
     .media_view = accel_media_view,
 };
 

@@ -13,7 +13,7 @@
 
 #include <accel/plugin/tracker_v1.h>
 
-static char wandb_host_error[2048];
+static _Thread_local char wandb_host_error[2048];
 
 static accel_status_t wandb_host_fail(accel_status_t status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -38,11 +38,17 @@ static void wandb_host_log(accel_log_level_t level, const char *format, ...)
     fputc('\n', stderr);
 }
 
+static const char *wandb_host_last_error(void)
+{
+    return wandb_host_error;
+}
+
 /* NULL if the plugin is not there. */
 static const accel_tracker_class_t *wandb_host_load(void)
 {
     static const accel_host_v1_t host = {sizeof(host), wandb_host_fail, wandb_host_log, "0.1.0",
-                                         accel_media_view};
+                                         accel_media_view,
+                                         wandb_host_last_error};
     const char *build = getenv("ACCEL_BUILD_DIR");
     char path[4096];
     snprintf(path, sizeof(path), "%s/lib/accel/libaccel-tracker-wandb.so", build ? build : ".");

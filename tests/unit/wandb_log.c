@@ -14,7 +14,7 @@
 #include "test.h"
 
 static const accel_host_v1_t host = {sizeof(host), accel__fail, accel__log, "0.1.0",
-                                     accel_media_view};
+                                     accel_media_view, accel_last_error};
 
 static json_t *load_vectors(const char *name)
 {

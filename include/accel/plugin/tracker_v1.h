@@ -21,6 +21,7 @@ typedef struct accel_host_v1 {
     void (*log)(accel_log_level_t level, const char *format, ...) ACCEL_PRINTF(2, 3);
     const char *version; /* of the library */
     const accel_media_view_t *(*media_view)(const accel_media_t *media); /* accel_media_view() */
+    const char *(*last_error)(void);                                     /* accel_last_error() */
 } accel_host_v1_t;
 
 /* The one symbol a tracker plugin exports. Sets *tracker_class to static data. `host` stays

@@ -126,19 +126,19 @@ static accel_status_t take_run(accel__wandb_bucket_t *bucket, const uint8_t *dat
     return status ? status : take_run_telemetry(bucket, data, size);
 }
 
-static accel__wandb_definition_t *find_metric(accel__wandb_bucket_t *bucket, const char *name)
+static accel__wandb_bucket_metric_t *find_metric(accel__wandb_bucket_t *bucket, const char *name)
 {
     for (size_t i = 0; i < bucket->num_metrics; i++) {
         if (!strcmp(bucket->metrics[i].name, name))
             return &bucket->metrics[i];
     }
     size_t room = (bucket->num_metrics + 1) * sizeof(*bucket->metrics);
-    accel__wandb_definition_t *grown = realloc(bucket->metrics, room);
+    accel__wandb_bucket_metric_t *grown = realloc(bucket->metrics, room);
     if (!grown)
         return NULL;
     bucket->metrics = grown;
     grown += bucket->num_metrics;
-    *grown = (accel__wandb_definition_t){.name = strdup(name)};
+    *grown = (accel__wandb_bucket_metric_t){.name = strdup(name)};
     if (!grown->name)
         return NULL;
     bucket->num_metrics++;
@@ -155,7 +155,7 @@ static accel_status_t take_metric(accel__wandb_bucket_t *bucket, const uint8_t *
     if (!record->expanded_from_glob) {
         const char *name = *record->name ? record->name : record->glob_name;
         const char *step = record->step_metric;
-        accel__wandb_definition_t *metric = find_metric(bucket, name);
+        accel__wandb_bucket_metric_t *metric = find_metric(bucket, name);
         if (metric && record->control && record->control->overwrite)
             metric->message.length = 0;
         status = metric ? merge(&wandb__metric_record__descriptor, &metric->message, data, size)
@@ -289,7 +289,7 @@ static size_t metric_index(const accel__wandb_bucket_t *bucket, const char *name
 
 /* A definition by field number; the axis is said by its place in the list, from 1. */
 static void put_metric(accel__wandb_text_t *json, const accel__wandb_bucket_t *bucket,
-                       const accel__wandb_definition_t *metric)
+                       const accel__wandb_bucket_metric_t *metric)
 {
     enum { NAME = 1, GLOB = 2, STEP_METRIC = 4, INDEX = 5, OPTIONS = 6, SUMMARY = 7, GOAL = 8 };
     uint64_t options[4] = {0}, summary[4] = {0};
@@ -490,7 +490,12 @@ static accel_status_t take_answer(accel__wandb_bucket_t *bucket, json_t *data)
                                 ? json_integer_value(lines)
                                 : -1;
     bucket->inserted = json_is_true(json_object_get(upsert, "inserted"));
-    return good ? ACCEL_OK : accel__wandb_fail_memory();
+    if (!good)
+        return accel__wandb_fail_memory();
+    if (!bucket->project || !bucket->entity)
+        return accel__wandb_fail(ACCEL_ERR_FORMAT,
+                                 "wandb: UpsertBucket: the answer names no project and entity");
+    return ACCEL_OK;
 }
 
 accel_status_t accel__wandb_bucket_upsert(accel__wandb_bucket_t *bucket, accel__wandb_http_t *http,

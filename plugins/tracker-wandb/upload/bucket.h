@@ -12,7 +12,7 @@
 typedef struct {
     char *name;
     accel__wandb_text_t message;
-} accel__wandb_definition_t;
+} accel__wandb_bucket_metric_t;
 
 typedef struct {
     Wandb__RunRecord *record; /* NULL: none yet */
@@ -20,7 +20,7 @@ typedef struct {
     char *entity, *project, *run_id, *display_name, *storage_id, *sweep;
     accel__wandb_tree_t config; /* values by key, with "_wandb" as the program gave it */
     accel__wandb_text_t environment, telemetry; /* messages, merged */
-    accel__wandb_definition_t *metrics;
+    accel__wandb_bucket_metric_t *metrics;
     size_t num_metrics;
     int64_t history_lines; /* that the server has; -1: it did not say */
     bool inserted, changed; /* changed: the server does not know the configuration yet */

@@ -79,14 +79,6 @@ const accel__wandb_operation_t accel__wandb_client_id_mapping = {
     "ClientIDMapping",
     "query ClientIDMapping($clientID: ID!) { clientIDMapping(clientID: $clientID) { serverID } }"};
 
-const accel__wandb_operation_t accel__wandb_script_alert = {
-    "NotifyScriptableRunAlert",
-    "mutation NotifyScriptableRunAlert($entityName: String!, $projectName: String!, "
-    "$runName: String!, $title: String!, $text: String!, $severity: AlertSeverity = INFO, "
-    "$waitDuration: Duration) { notifyScriptableRunAlert(input: { entityName: $entityName, "
-    "projectName: $projectName, runName: $runName, title: $title, text: $text, "
-    "severity: $severity, waitDuration: $waitDuration }) { success } }"};
-
 /* ---- the call ---- */
 
 static char *request_body(const accel__wandb_operation_t *operation, json_t *variables)

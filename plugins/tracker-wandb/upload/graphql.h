@@ -15,7 +15,7 @@ extern const accel__wandb_operation_t accel__wandb_viewer, accel__wandb_upsert_b
     accel__wandb_run_resume_status, accel__wandb_server_features, accel__wandb_create_run_files,
     accel__wandb_create_artifact, accel__wandb_create_artifact_manifest,
     accel__wandb_create_artifact_files, accel__wandb_commit_artifact, accel__wandb_use_artifact,
-    accel__wandb_client_id_mapping, accel__wandb_script_alert;
+    accel__wandb_client_id_mapping;
 
 /* POST {base}/graphql. Takes `variables` over. *data is the answer's "data", to json_decref().
  * On a failure the error's text has the operation and the server's words; *http_status, if not

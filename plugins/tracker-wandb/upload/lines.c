@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Records as lines of the file stream. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sender.h"
+
+static accel_status_t fail_damaged(const char *what)
+{
+    return accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: the log's %s record is damaged", what);
+}
+
+static void warn_long(accel__wandb_sender_t *sender, const char *what)
+{
+    if (sender->warned_long)
+        return;
+    sender->warned_long = true;
+    accel__wandb_upload_notify(sender->up, true,
+                               "A line of %s has more than %zu bytes; such lines are not uploaded.",
+                               what, sender->stream.most_line_bytes);
+}
+
+/* ---- items: history and summary ---- */
+
+/* _step counts from where the run stood when this log began. */
+static bool put_step(accel__wandb_sender_t *sender, accel__wandb_tree_t *tree, char *const *path,
+                     const char *json)
+{
+    char *end, text[32];
+    long long step = strtoll(json, &end, 10);
+    if (!sender->state.starting_step || end == json || *end)
+        return accel__wandb_tree_set(tree, path, 1, json);
+    snprintf(text, sizeof(text), "%lld", step + (long long)sender->state.starting_step);
+    return accel__wandb_tree_set(tree, path, 1, text);
+}
+
+static accel_status_t put_items(accel__wandb_sender_t *sender, accel__wandb_tree_t *tree,
+                                Wandb__Item *const *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const Wandb__Item *item = items[i];
+        char *const *path = item->n_nested_key ? item->nested_key : &item->key;
+        size_t depth = item->n_nested_key ? item->n_nested_key : 1;
+        bool is_step = depth == 1 && !strcmp(path[0], "_step");
+        if (!(is_step ? put_step(sender, tree, path, item->value_json)
+                      : accel__wandb_tree_set(tree, path, depth, item->value_json)))
+            return fail_damaged("value");
+    }
+    return ACCEL_OK;
+}
+
+static accel_status_t take_history(accel__wandb_sender_t *sender, const uint8_t *data, size_t size)
+{
+    Wandb__HistoryRecord *record = wandb__history_record__unpack(NULL, size, data);
+    accel__wandb_text_t line = {0};
+    if (!record)
+        return fail_damaged("history");
+    accel_status_t status = put_items(sender, &sender->row, record->item, record->n_item);
+    if (!status) {
+        accel__wandb_tree_print(&sender->row, &line, true);
+        if (line.failed)
+            status = accel__wandb_fail_memory();
+        else if (!accel__wandb_stream_history(&sender->stream, line.data))
+            warn_long(sender, "history");
+        else
+            sender->rows_sent++;
+    }
+    accel__wandb_text_free(&line);
+    accel__wandb_tree_free(&sender->row);
+    wandb__history_record__free_unpacked(record, NULL);
+    return status;
+}
+
+static accel_status_t take_summary(accel__wandb_sender_t *sender, const uint8_t *data, size_t size)
+{
+    Wandb__SummaryRecord *record = wandb__summary_record__unpack(NULL, size, data);
+    if (!record)
+        return fail_damaged("summary");
+    accel_status_t status = put_items(sender, &sender->summary, record->update, record->n_update);
+    for (size_t i = 0; i < record->n_remove; i++) {
+        const Wandb__Item *item = record->remove[i];
+        accel__wandb_tree_remove(&sender->summary, item->n_nested_key ? item->nested_key : &item->key,
+                                 item->n_nested_key ? item->n_nested_key : 1);
+    }
+    sender->summary_changed = true;
+    wandb__summary_record__free_unpacked(record, NULL);
+    return status;
+}
+
+/* ---- system metrics ---- */
+
+static double seconds_of(const Wandb__Timestamp *time)
+{
+    return time ? (double)time->seconds + (double)time->nanos * 1e-9 : 0;
+}
+
+static accel_status_t take_stats(accel__wandb_sender_t *sender, const uint8_t *data, size_t size)
+{
+    Wandb__StatsRecord *record = wandb__stats_record__unpack(NULL, size, data);
+    accel__wandb_text_t line = {0};
+    if (!record)
+        return fail_damaged("stats");
+    double now = seconds_of(record->timestamp);
+    accel__wandb_text_puts(&line, "{\"_wandb\":true,\"_timestamp\":");
+    accel__wandb_json_number(&line, now, ACCEL__WANDB_JSON_CORE);
+    accel__wandb_text_puts(&line, ",\"_runtime\":");
+    accel__wandb_json_number(&line, now - sender->start_time, ACCEL__WANDB_JSON_CORE);
+    for (size_t i = 0; i < record->n_item; i++) {
+        accel__wandb_text_t key = {0};
+        accel__wandb_text_printf(&key, "system.%s", record->item[i]->key);
+        accel__wandb_text_puts(&line, ",");
+        accel__wandb_json_string(&line, key.failed ? "" : key.data);
+        accel__wandb_text_printf(&line, ":%s", record->item[i]->value_json);
+        accel__wandb_text_free(&key);
+    }
+    accel__wandb_text_puts(&line, "}");
+    accel__wandb_tree_t check = {0};
+    accel_status_t status = ACCEL_OK;
+    if (line.failed || !accel__wandb_tree_parse(&check, line.data, line.length))
+        status = fail_damaged("stats");
+    else if (!accel__wandb_stream_event(&sender->stream, line.data))
+        warn_long(sender, "system metrics");
+    accel__wandb_tree_free(&check);
+    accel__wandb_text_free(&line);
+    wandb__stats_record__free_unpacked(record, NULL);
+    return status;
+}
+
+/* ---- console ---- */
+
+/* The line as the server wants it: with its time, and a mark if it came from stderr. */
+static void stream_line(accel__wandb_sender_t *sender, int64_t number, const char *text,
+                        bool is_stderr)
+{
+    char time[48] = "1970-01-01T00:00:00.000000";
+    time_t seconds = (time_t)sender->stamp.seconds;
+    struct tm utc;
+    const char *label = sender->up->settings->label;
+    accel__wandb_text_t line = {0};
+    if (gmtime_r(&seconds, &utc)) {
+        size_t length = strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%S", &utc);
+        snprintf(time + length, sizeof(time) - length, ".%06d", sender->stamp.nanos / 1000);
+    }
+    if (sender->structured_console) {
+        accel__wandb_text_printf(&line, "{%s\"ts\":\"%s\",", is_stderr ? "\"level\":\"error\"," : "",
+                                 time);
+        if (label) {
+            accel__wandb_text_puts(&line, "\"label\":");
+            accel__wandb_json_string(&line, label);
+            accel__wandb_text_puts(&line, ",");
+        }
+        accel__wandb_text_puts(&line, "\"content\":");
+        accel__wandb_json_string(&line, text);
+        accel__wandb_text_puts(&line, "}");
+    } else {
+        accel__wandb_text_printf(&line, "%s%s %s%s%s%s", is_stderr ? "ERROR " : "", time,
+                                 label ? "[" : "", label ? label : "", label ? "] " : "", text);
+    }
+    if (!line.failed && !accel__wandb_stream_console(&sender->stream, number, line.data))
+        warn_long(sender, "the console");
+    accel__wandb_text_free(&line);
+}
+
+static bool hold_line(accel__wandb_sender_t *sender, size_t at)
+{
+    while (sender->num_held <= at) {
+        if (sender->num_held == sender->held_capacity) {
+            size_t capacity = sender->held_capacity * 2 + 64;
+            accel__wandb_console_line_t *grown =
+                realloc(sender->held, capacity * sizeof(*sender->held));
+            if (!grown)
+                return false;
+            sender->held = grown;
+            sender->held_capacity = capacity;
+        }
+        sender->held[sender->num_held++] = (accel__wandb_console_line_t){0};
+    }
+    return true;
+}
+
+/* Lines go to the file in the order in which they began; one that stays open for long, such as a
+ * progress bar, holds back so many. */
+static void write_held(accel__wandb_sender_t *sender, bool all)
+{
+    enum { MOST_HELD = 4096 };
+    size_t written = 0;
+    while (written < sender->num_held &&
+           (sender->held[written].number || all || sender->num_held - written > MOST_HELD)) {
+        const char *text = sender->held[written].text;
+        if (sender->output && text)
+            fprintf(sender->output, "%s\n", text);
+        free(sender->held[written].text);
+        written++;
+    }
+    if (!written)
+        return;
+    memmove(sender->held, sender->held + written,
+            (sender->num_held - written) * sizeof(*sender->held));
+    sender->num_held -= written;
+    sender->held_from += (int64_t)written;
+}
+
+static void take_line(void *context, int64_t number, const char *text, bool is_stderr, bool ended)
+{
+    accel__wandb_sender_t *sender = context;
+    stream_line(sender, number, text, is_stderr);
+    if (number < sender->held_from)
+        return;
+    size_t at = (size_t)(number - sender->held_from);
+    char *copy = strdup(text);
+    if (!copy || !hold_line(sender, at)) {
+        free(copy);
+        return;
+    }
+    free(sender->held[at].text);
+    sender->held[at] = (accel__wandb_console_line_t){.number = ended, .text = copy};
+    write_held(sender, false);
+}
+
+static accel_status_t take_output(accel__wandb_sender_t *sender, const uint8_t *data, size_t size)
+{
+    Wandb__OutputRawRecord *record = wandb__output_raw_record__unpack(NULL, size, data);
+    if (!record)
+        return fail_damaged("output");
+    if (record->timestamp)
+        sender->stamp = *record->timestamp;
+    bool is_stderr = record->output_type == WANDB__OUTPUT_RAW_RECORD__OUTPUT_TYPE__STDERR;
+    accel__wandb_terminal_write(&sender->terminal, is_stderr, record->line, take_line, sender);
+    wandb__output_raw_record__free_unpacked(record, NULL);
+    return ACCEL_OK;
+}
+
+void accel__wandb_sender_end_console(accel__wandb_sender_t *sender)
+{
+    accel__wandb_terminal_end(&sender->terminal, take_line, sender);
+    write_held(sender, true);
+    if (sender->output)
+        (void)fflush(sender->output);
+}
+
+/* ---- the end, and the whole ---- */
+
+static accel_status_t take_exit(accel__wandb_sender_t *sender, const uint8_t *data, size_t size)
+{
+    Wandb__RunExitRecord *record = wandb__run_exit_record__unpack(NULL, size, data);
+    if (!record)
+        return fail_damaged("exit");
+    sender->exited = true;
+    sender->exit_code = record->exit_code;
+    sender->not_complete = record->not_complete;
+    wandb__run_exit_record__free_unpacked(record, NULL);
+    return ACCEL_OK;
+}
+
+accel_status_t accel__wandb_sender_take(accel__wandb_sender_t *sender, uint32_t kind,
+                                        const uint8_t *data, size_t size)
+{
+    switch (kind) {
+    case ACCEL__WANDB_HISTORY:
+        return take_history(sender, data, size);
+    case ACCEL__WANDB_SUMMARY:
+        return take_summary(sender, data, size);
+    case ACCEL__WANDB_STATS:
+        return take_stats(sender, data, size);
+    case ACCEL__WANDB_OUTPUT_RAW:
+        return take_output(sender, data, size);
+    case ACCEL__WANDB_EXIT:
+        return take_exit(sender, data, size);
+    default:
+        return accel__wandb_bucket_take(&sender->bucket, kind, data, size);
+    }
+}

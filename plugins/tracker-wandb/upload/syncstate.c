@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "syncstate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "../text.h"
+
+enum { LARGEST = 64 << 10 };
+
+accel_status_t accel__wandb_syncstate_open(const char *log_path, int *fd)
+{
+    accel__wandb_text_t path = {0};
+    accel_status_t status = ACCEL_OK;
+    *fd = -1;
+    accel__wandb_text_printf(&path, "%s.syncstate", log_path);
+    if (path.failed)
+        return accel__wandb_fail_memory();
+    int opened = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (opened < 0) {
+        status = accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot write", path.data);
+    } else if (flock(opened, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+        status = accel__wandb_fail(ACCEL_ERR_STATE, "wandb: another process is sending %s",
+                                   log_path);
+        close(opened);
+    } else { /* a file system without locks does not stop anyone */
+        *fd = opened;
+    }
+    accel__wandb_text_free(&path);
+    return status;
+}
+
+static json_t *read_json(int fd)
+{
+    char *data = malloc(LARGEST);
+    ssize_t size = data ? pread(fd, data, LARGEST, 0) : -1;
+    json_t *json = size > 0 ? json_loadb(data, (size_t)size, 0, NULL) : NULL;
+    free(data);
+    return json;
+}
+
+static bool number(json_t *object, const char *key, int64_t *value)
+{
+    json_t *found = json_object_get(object, key);
+    if (!json_is_integer(found) || json_integer_value(found) < 0)
+        return false;
+    *value = json_integer_value(found);
+    return true;
+}
+
+static bool is(json_t *object, const char *key, const char *wanted)
+{
+    const char *found = json_string_value(json_object_get(object, key));
+    return found && !strcmp(found, wanted);
+}
+
+bool accel__wandb_syncstate_load(int fd, const accel__wandb_destination_t *destination,
+                                 accel__wandb_syncstate_t *state)
+{
+    json_t *json = read_json(fd), *own = json_object_get(json, "accel");
+    bool found = is(own, "server", destination->server) && is(own, "entity", destination->entity) &&
+                 is(own, "project", destination->project) && is(own, "run_id", destination->run_id) &&
+                 number(json, "starting_step", &state->starting_step) &&
+                 number(json, "starting_runtime", &state->starting_runtime) &&
+                 number(own, "history", &state->history) && number(own, "events", &state->events) &&
+                 number(own, "output", &state->output);
+    json_decref(json);
+    return found;
+}
+
+accel_status_t accel__wandb_syncstate_save(int fd, const char *log_path,
+                                           const accel__wandb_destination_t *destination,
+                                           const accel__wandb_syncstate_t *state)
+{
+    json_t *json = json_pack("{s:I, s:I, s:{s:s, s:s, s:s, s:s, s:I, s:I, s:I}}", "starting_step",
+                             (json_int_t)state->starting_step, "starting_runtime",
+                             (json_int_t)state->starting_runtime, "accel", "server",
+                             destination->server, "entity", destination->entity, "project",
+                             destination->project, "run_id", destination->run_id, "history",
+                             (json_int_t)state->history, "events", (json_int_t)state->events,
+                             "output", (json_int_t)state->output);
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    accel_status_t status = text ? ACCEL_OK : accel__wandb_fail_memory();
+    size_t size = text ? strlen(text) : 0;
+    if (text && (pwrite(fd, text, size, 0) != (ssize_t)size || ftruncate(fd, (off_t)size) < 0))
+        status = accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot write the syncstate of",
+                                         log_path);
+    free(text);
+    json_decref(json);
+    return status;
+}
