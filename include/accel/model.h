@@ -50,6 +50,8 @@ typedef struct accel_model_options {
     bool fixed_memory;          /* do not re-point the owner's pointers; copy instead */
     bool overwrites_gradients;  /* the first backward of a step sets gradients instead of adding:
                                    zero_grad then costs nothing */
+    double bucket_cap_mb;       /* gradients are reduced together by so many MiB; 0: 25, the
+                                   first bucket 1. See accel_grad_ready() */
 } accel_model_options_t;
 
 ACCEL__OPTIONS_INIT(accel_model_options)

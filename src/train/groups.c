@@ -228,7 +228,9 @@ accel_status_t accel_optimizer_add_group(accel_optimizer_t *optimizer,
         status = make_room(optimizer);
     if (status != ACCEL_OK)
         return status;
-    accel__model_seal(optimizer->model); /* or a later parameter would have no group */
+    status = accel__model_seal(optimizer->model); /* or a later parameter would have no group */
+    if (status != ACCEL_OK)
+        return status;
     for (int64_t i = 0; i < optimizer->model->num_params; i++)
         if (matches(optimizer, &read, i)) {
             optimizer->group_of[i] = optimizer->num_groups;

@@ -13,21 +13,24 @@ int accel__layout_run(accel__layout_t *layout, accel_dtype_t dtype, accel_dtype_
                       accel__copies_t copies)
 {
     size_t smallest = copies == ACCEL__COPY_NONE ? accel_dtype_size(gradient_dtype) : 2;
-    int i = 0;
 
-    for (; i < layout->num_runs; i++) {
+    for (int i = layout->num_runs - 1; i >= 0; i--) {
         const accel__run_t *run = &layout->runs[i];
+        size_t limit = i == 0 ? layout->first_bucket_size : layout->bucket_size;
 
-        if (run->dtype == dtype && run->gradient_dtype == gradient_dtype &&
-            run->copies_kind == copies)
+        if (run->dtype != dtype || run->gradient_dtype != gradient_dtype ||
+            run->copies_kind != copies)
+            continue;
+        if (run->count * accel_dtype_size(gradient_dtype) < limit)
             return i;
+        break;
     }
-    layout->runs[layout->num_runs++] = (accel__run_t){.dtype = dtype,
-                                                      .gradient_dtype = gradient_dtype,
-                                                      .copies_kind = copies,
-                                                      .copy_dtype = ACCEL_F32,
-                                                      .unit = ACCEL__PAGE / smallest};
-    return i;
+    layout->runs[layout->num_runs] = (accel__run_t){.dtype = dtype,
+                                                    .gradient_dtype = gradient_dtype,
+                                                    .copies_kind = copies,
+                                                    .copy_dtype = ACCEL_F32,
+                                                    .unit = ACCEL__PAGE / smallest};
+    return layout->num_runs++;
 }
 
 size_t accel__layout_append(accel__run_t *run, size_t count)

@@ -18,9 +18,9 @@ typedef enum accel__copies {
     ACCEL__COPY_AUTOCAST /* what autocast computes in, if it is on */
 } accel__copies_t;
 
-/* The trainable parameters of one kind, end to end, so that an update is one loop. Element i of
- * the values, of the gradients and of the copies belong together; offsets are in bytes, on pages,
- * sizes in elements. */
+/* Trainable parameters of one kind, end to end, so that an update is one loop; and a bucket: what
+ * is reduced together once all its gradients are there. Element i of the values, of the gradients
+ * and of the copies belong together; offsets are in bytes, on pages, sizes in elements. */
 typedef struct accel__run {
     accel_dtype_t dtype; /* of the values that an optimizer updates: float32 or float64 */
     accel_dtype_t gradient_dtype;
@@ -29,14 +29,14 @@ typedef struct accel__run {
     size_t count;             /* whole units */
     size_t unit;              /* so many elements fill a page of the smallest of the arrays */
     size_t values, gradients, copies;
+    int64_t num_params;
 } accel__run_t;
 
-/* float64, and float32 with three types of gradients and four kinds of copies */
-#define ACCEL__MAX_RUNS 13
-
+/* The runs are in the order in which a backward makes their gradients: the last parameters first. */
 typedef struct accel__layout {
-    accel__run_t runs[ACCEL__MAX_RUNS];
+    accel__run_t *runs; /* room for one a trainable parameter */
     int num_runs;
+    size_t bucket_size, first_bucket_size; /* gradients of a run, in bytes, that make it full */
     size_t gradients_size; /* bytes, of one rank */
     size_t frozen_end;     /* values and frozen parameters */
     size_t size;           /* with the copies; whole pages */
@@ -56,7 +56,7 @@ static inline size_t accel__round_up(size_t size, size_t unit)
  * unit more than any other rank's. */
 accel__slice_t accel__layout_slice(const accel__run_t *run, int32_t rank, int32_t num_ranks);
 
-/* The index of the run of that kind, made if there is none yet. */
+/* The index of the last run of that kind; a new one if there is none, or if it is full. */
 int accel__layout_run(accel__layout_t *layout, accel_dtype_t dtype, accel_dtype_t gradient_dtype,
                       accel__copies_t copies);
 

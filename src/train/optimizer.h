@@ -67,6 +67,12 @@ typedef struct accel__segment {
     const accel__param_t *param; /* of a rule by callback: a segment is a parameter */
 } accel__segment_t;
 
+/* What one rank updates of a run. */
+typedef struct accel__owned {
+    accel__slice_t slice;
+    unsigned char *states[ACCEL_MAX_STATES];
+} accel__owned_t;
+
 struct accel_optimizer {
     const accel__rule_t *rule;
     accel_model_t *model; /* borrowed */
@@ -89,8 +95,9 @@ struct accel_optimizer {
     /* State of the elements that `owner` of `num_owners` owns, by run; made before the first
      * step, and again at prepare. */
     int32_t num_states, owner, num_owners; /* num_owners 0: none yet */
-    accel__slice_t owned[ACCEL__MAX_RUNS];
-    unsigned char *states[ACCEL__MAX_RUNS][ACCEL_MAX_STATES];
+    int num_runs;
+    accel__slice_t *owned;                      /* by run */
+    unsigned char *(*states)[ACCEL_MAX_STATES]; /* by run */
     accel__segment_t *segments;
     int64_t num_segments;
     size_t block;           /* elements averaged and updated in one go */

@@ -109,15 +109,19 @@ static accel_status_t make_segments(accel_optimizer_t *optimizer)
 
 void accel__optimizer_free_states(accel_optimizer_t *optimizer)
 {
-    for (int r = 0; r < ACCEL__MAX_RUNS; r++)
-        for (int s = 0; s < ACCEL_MAX_STATES; s++) {
+    for (int r = 0; r < optimizer->num_runs; r++)
+        for (int s = 0; s < ACCEL_MAX_STATES; s++)
             free(optimizer->states[r][s]);
-            optimizer->states[r][s] = NULL;
-        }
+    free(optimizer->states);
+    free(optimizer->owned);
+    optimizer->states = NULL;
+    optimizer->owned = NULL;
+    optimizer->num_runs = 0;
     free(optimizer->average);
     free(optimizer->wide);
     free(optimizer->segments);
     optimizer->average = optimizer->wide = NULL;
+    optimizer->owned = NULL;
     optimizer->segments = NULL;
     optimizer->num_segments = 0;
     optimizer->num_owners = 0;
@@ -157,15 +161,28 @@ static void fill(void *block, accel_dtype_t dtype, size_t count, double value)
 static accel_status_t make_run_states(accel_optimizer_t *optimizer, int r)
 {
     accel_dtype_t dtype = optimizer->model->layout.runs[r].dtype;
-    size_t count = optimizer->owned[r].end - optimizer->owned[r].begin;
+    accel__owned_t *owned = &optimizer->owned[r];
+    size_t count = owned->slice.end - owned->slice.begin;
     accel_status_t status = ACCEL_OK;
 
     for (int32_t s = 0; s < optimizer->num_states && status == ACCEL_OK; s++) {
-        status = make_block(count * accel_dtype_size(dtype), &optimizer->states[r][s]);
+        status = make_block(count * accel_dtype_size(dtype), &owned->states[s]);
         if (status == ACCEL_OK)
-            fill(optimizer->states[r][s], dtype, count, optimizer->initial_accumulator_value);
+            fill(owned->states[s], dtype, count, optimizer->initial_accumulator_value);
     }
     return status;
+}
+
+static accel_status_t make_runs(accel_optimizer_t *optimizer)
+{
+    size_t runs = (size_t)optimizer->model->layout.num_runs;
+
+    optimizer->owned = calloc(runs + 1, sizeof(*optimizer->owned));
+    optimizer->states = calloc(runs + 1, sizeof(*optimizer->states));
+    if (!optimizer->owned || !optimizer->states)
+        return accel__fail_memory("an optimizer's runs", (runs + 1) * sizeof(*optimizer->states));
+    optimizer->num_runs = (int)runs;
+    return ACCEL_OK;
 }
 
 /* Room to average in: a few kilobytes, or what a rule wants to see whole. */
@@ -183,6 +200,22 @@ static accel_status_t make_scratch(accel_optimizer_t *optimizer)
     return status == ACCEL_OK ? make_block(most * sizeof(double), &optimizer->wide) : status;
 }
 
+static accel_status_t make_owned(accel_optimizer_t *optimizer, int32_t owner, int32_t num_owners)
+{
+    int num_runs = optimizer->model->layout.num_runs;
+    size_t size = ((size_t)num_runs + 1) * sizeof(*optimizer->owned);
+    accel_status_t status = ACCEL_OK;
+
+    optimizer->owned = calloc(1, size);
+    if (!optimizer->owned)
+        return accel__fail_memory("an optimizer's slices", size);
+    for (int r = 0; r < num_runs && status == ACCEL_OK; r++) {
+        optimizer->owned[r].slice = accel__optimizer_slice(optimizer, r, owner, num_owners);
+        status = make_run_states(optimizer, r);
+    }
+    return status;
+}
+
 accel_status_t accel__optimizer_make_states(accel_optimizer_t *optimizer, int32_t owner,
                                             int32_t num_owners)
 {
@@ -198,10 +231,8 @@ accel_status_t accel__optimizer_make_states(accel_optimizer_t *optimizer, int32_
     accel__model_seal(optimizer->model);
     accel__optimizer_free_states(optimizer);
     status = make_segments(optimizer);
-    for (int r = 0; r < optimizer->model->layout.num_runs && status == ACCEL_OK; r++) {
-        optimizer->owned[r] = accel__optimizer_slice(optimizer, r, owner, num_owners);
-        status = make_run_states(optimizer, r);
-    }
+    if (status == ACCEL_OK)
+        status = make_owned(optimizer, owner, num_owners);
     if (status == ACCEL_OK)
         status = make_scratch(optimizer);
     if (status != ACCEL_OK) {
@@ -216,9 +247,10 @@ accel_status_t accel__optimizer_make_states(accel_optimizer_t *optimizer, int32_
 void accel__optimizer_states_at(const accel_optimizer_t *optimizer, int run, size_t first,
                                 accel__piece_t *piece)
 {
-    size_t offset = (first - optimizer->owned[run].begin) *
+    const accel__owned_t *owned = &optimizer->owned[run];
+    size_t offset = (first - owned->slice.begin) *
                     accel_dtype_size(optimizer->model->layout.runs[run].dtype);
 
     for (int32_t s = 0; s < optimizer->num_states; s++)
-        piece->states[s] = optimizer->states[run][s] + offset;
+        piece->states[s] = owned->states[s] + offset;
 }

@@ -9,6 +9,16 @@
 /* More than any machine can address: such a shape is a mistake. Sums of sizes below it, one
  * for each rank, cannot overflow. */
 #define SIZE_LIMIT (UINT64_C(1) << 46)
+#define MEGABYTES_LIMIT ((double)(SIZE_LIMIT >> 20))
+
+/* Those of PyTorch's DistributedDataParallel. */
+#define BUCKET_CAP_MB 25
+#define FIRST_BUCKET_SIZE ((size_t)1 << 20)
+
+static size_t bucket_size(double cap_mb)
+{
+    return (size_t)((cap_mb == 0 ? BUCKET_CAP_MB : cap_mb) * (1 << 20));
+}
 
 accel_status_t accel_model_create(const accel_model_options_t *options, accel_model_t **model)
 {
@@ -21,6 +31,10 @@ accel_status_t accel_model_create(const accel_model_options_t *options, accel_mo
     status = accel__options_read(&read, sizeof(read), options, "accel_model_options_t");
     if (status != ACCEL_OK)
         return status;
+    if (!(read.bucket_cap_mb >= 0 && read.bucket_cap_mb < MEGABYTES_LIMIT))
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "accel_model_create: bucket_cap_mb is %g; expected 0 to %g",
+                           read.bucket_cap_mb, MEGABYTES_LIMIT);
     *model = calloc(1, sizeof(**model));
     if (!*model)
         return accel__fail_memory("a model", sizeof(**model));
@@ -29,6 +43,10 @@ accel_status_t accel_model_create(const accel_model_options_t *options, accel_mo
     (*model)->fixed_memory = read.fixed_memory;
     (*model)->overwrites_gradients = read.overwrites_gradients;
     (*model)->clip = 1;
+    (*model)->layout.bucket_size = bucket_size(read.bucket_cap_mb);
+    (*model)->layout.first_bucket_size = (*model)->layout.bucket_size < FIRST_BUCKET_SIZE
+                                             ? (*model)->layout.bucket_size
+                                             : FIRST_BUCKET_SIZE;
     return ACCEL_OK;
 }
 
@@ -42,6 +60,7 @@ void accel_model_destroy(accel_model_t *model)
         free(model->params[i]);
     }
     free(model->params);
+    free(model->layout.runs);
     free(model);
 }
 
@@ -339,20 +358,42 @@ static accel__copies_t copies_kind(const accel__param_t *param)
     return param->copy_at ? ACCEL__COPY_AUTOCAST : ACCEL__COPY_NONE;
 }
 
-void accel__model_seal(accel_model_t *model)
+/* From the last parameter to the first, as a backward comes by: which run each is in. */
+static void choose_runs(accel_model_t *model)
 {
     accel__layout_t *layout = &model->layout;
 
-    if (model->sealed)
-        return;
-    for (int64_t i = 0; i < model->num_params; i++) {
+    for (int64_t i = model->num_params - 1; i >= 0; i--) {
         accel__param_t *param = model->params[i];
+        accel_dtype_t dtype = accel__is_half(param->dtype) ? ACCEL_F32 : param->dtype;
 
         if (param->kind != ACCEL_TRAINABLE)
             continue;
-        param->run = accel__layout_run(layout, accel__is_half(param->dtype) ? ACCEL_F32 : param->dtype,
-                                       param->gradient_dtype, copies_kind(param));
-        param->first = accel__layout_append(&layout->runs[param->run], param->count);
+        param->run =
+            accel__layout_run(layout, dtype, param->gradient_dtype, copies_kind(param));
+        (void)accel__layout_append(&layout->runs[param->run], param->count);
+        layout->runs[param->run].num_params++;
+    }
+    for (int r = 0; r < layout->num_runs; r++)
+        layout->runs[r].count = 0;
+}
+
+accel_status_t accel__model_seal(accel_model_t *model)
+{
+    accel__layout_t *layout = &model->layout;
+    size_t most = (size_t)model->num_trainable + 1;
+
+    if (model->sealed)
+        return ACCEL_OK;
+    layout->runs = calloc(most, sizeof(*layout->runs));
+    if (!layout->runs)
+        return accel__fail_memory("the layout of a model", most * sizeof(*layout->runs));
+    choose_runs(model);
+    for (int64_t i = 0; i < model->num_params; i++) {
+        accel__param_t *param = model->params[i];
+
+        if (param->kind == ACCEL_TRAINABLE)
+            param->first = accel__layout_append(&layout->runs[param->run], param->count);
     }
     accel__layout_place(layout);
     for (int64_t i = 0; i < model->num_params; i++) {
@@ -366,4 +407,5 @@ void accel__model_seal(accel_model_t *model)
     layout->frozen_end = accel__round_up(layout->frozen_end, ACCEL__PAGE);
     accel__layout_place_copies(layout, ACCEL_F32);
     model->sealed = true;
+    return ACCEL_OK;
 }

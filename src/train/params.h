@@ -116,7 +116,7 @@ static inline unsigned char *accel__param_gradients(const accel_model_t *model,
 }
 
 /* Give every parameter its place; from then on none can be added. */
-void accel__model_seal(accel_model_t *model);
+accel_status_t accel__model_seal(accel_model_t *model);
 
 /* Is the model prepared and its gradients, parameters and arena fit for `operation`? Local,
  * and the same answer on every rank that made the same calls. */

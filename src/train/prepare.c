@@ -26,6 +26,8 @@ static void describe_param(const accel__param_t *param, accel__text_t *text)
 static accel_status_t prepare_locally(accel_model_t *model, accel__gradient_state_t *state,
                                       accel__text_t *description)
 {
+    accel_status_t status;
+
     if (!model)
         return accel__fail(ACCEL_ERR_INVALID, "accel_prepare: model is NULL");
     if (model->state)
@@ -37,7 +39,9 @@ static accel_status_t prepare_locally(accel_model_t *model, accel__gradient_stat
         describe_param(model->params[i], description);
     if (description->failed)
         return accel__fail_memory("a model's description", description->length);
-    accel__model_seal(model);
+    status = accel__model_seal(model);
+    if (status != ACCEL_OK)
+        return status;
     accel__layout_place_copies(&model->layout, state->autocast);
     return accel__arena_reserve(&model->arena, state->comm);
 }

@@ -133,12 +133,12 @@ static void the_layout_groups_dtypes(void)
     CHECK_OK(accel_model_add(model, "b", ACCEL_F32, ACCEL_SHAPE(3), &owner.at[2], &owner.at[3]));
     CHECK_OK(accel_model_add_frozen(model, "c", ACCEL_U8, ACCEL_SHAPE(5), &owner.at[6]));
     CHECK_OK(accel_model_add(model, "d", ACCEL_F32, ACCEL_SHAPE(16), &owner.at[4], &owner.at[5]));
-    accel__model_seal(model);
+    CHECK_OK(accel__model_seal(model));
     CHECK_INT(2, layout->num_runs);
-    CHECK_INT(ACCEL_F64, layout->runs[0].dtype);
-    CHECK_INT(512, layout->runs[0].count);
-    CHECK_INT(1024, layout->runs[1].count);
-    CHECK_INT(1, model->params[1]->run);
+    CHECK_INT(ACCEL_F64, layout->runs[1].dtype);
+    CHECK_INT(512, layout->runs[1].count);
+    CHECK_INT(1024, layout->runs[0].count);
+    CHECK_INT(0, model->params[1]->run);
     CHECK_INT(0, model->params[1]->first);
     CHECK_INT(16, model->params[3]->first);
     CHECK_INT(4096, layout->runs[1].values);
@@ -164,21 +164,21 @@ static void low_precision_has_runs_of_its_own(void)
     CHECK_OK(accel_model_add(model, "c", ACCEL_BF16, ACCEL_SHAPE(5), &owner.at[4], &owner.at[5]));
     CHECK_OK(accel_model_add_copy(model, "b", &owner.at[7]));
     CHECK_OK(accel_model_set_gradient_dtype(model, "c", ACCEL_F32));
-    accel__model_seal(model);
+    CHECK_OK(accel__model_seal(model));
     CHECK_INT(3, layout->num_runs);
     for (int r = 0; r < 3; r++) {
         CHECK_INT(ACCEL_F32, layout->runs[r].dtype);
         CHECK_INT(2048, layout->runs[r].unit);
         CHECK_INT(2048, layout->runs[r].count);
     }
-    CHECK_INT(ACCEL_BF16, layout->runs[0].gradient_dtype);
-    CHECK_INT(4096, layout->runs[1].gradients);
-    CHECK_INT(ACCEL_F32, layout->runs[2].gradient_dtype);
+    CHECK_INT(ACCEL_BF16, layout->runs[2].gradient_dtype);
+    CHECK_INT(8192, layout->runs[1].gradients);
+    CHECK_INT(ACCEL_F32, layout->runs[0].gradient_dtype);
     CHECK_INT(3 * 8192, layout->frozen_end);
     CHECK_INT(3 * 8192 + 2 * 4096, layout->size); /* autocast is off: "b" has no copy */
     accel__layout_place_copies(layout, ACCEL_F16);
     CHECK_INT(ACCEL_F16, layout->runs[1].copy_dtype);
-    CHECK_INT(ACCEL_BF16, layout->runs[2].copy_dtype);
+    CHECK_INT(ACCEL_BF16, layout->runs[0].copy_dtype);
     CHECK_INT(3 * 8192 + 3 * 4096, layout->size);
     CHECK_STATUS(ACCEL_ERR_STATE, accel_model_set_gradient_dtype(model, "a", ACCEL_F32));
     CHECK_ERROR("too late");
