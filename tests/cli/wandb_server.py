@@ -7,9 +7,13 @@ import http.client
 import json
 import os
 import socket
+import ssl
+import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "oracle"))
@@ -303,8 +307,25 @@ def http_with_timeout(server, viewer):
         connection.close()
 
 
+def over_tls(folder):
+    """Whoever trusts the certificate gets through, and nobody else."""
+    files = [os.path.join(folder, name) for name in ("cert.pem", "key.pem")]
+    done = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                           "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                           "-out", files[0], "-keyout", files[1]], capture_output=True, check=False)
+    if done.returncode:
+        print("openssl is not there, or old: TLS was not tried")
+        return
+    with Server(tls=files) as server:
+        trusting = ssl.create_default_context(cafile=files[0])
+        assert urllib.request.urlopen(server.url + "/state", context=trusting).status == 200
+        assert dies(lambda: urllib.request.urlopen(server.url + "/state"))
+
+
 def main():
     failed = []
+    with tempfile.TemporaryDirectory() as folder:
+        over_tls(folder)
     for right in (a_right_run, a_right_artifact, a_right_upload, faults):
         with Server() as server:
             right(Client(server))

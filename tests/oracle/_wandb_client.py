@@ -83,6 +83,20 @@ def in_parallel(jobs, workers=4):
         return list(pool.map(lambda job: job(), jobs))
 
 
+def in_background(job):
+    """A future of the call."""
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    try:
+        return pool.submit(job)
+    finally:
+        pool.shutdown(wait=False)
+
+
+def folders(folder):
+    """The run directories below a folder, oldest first."""
+    return [os.path.dirname(path) for path in logs(folder)]
+
+
 def logs(folder):
     """The logs of all runs below a folder, oldest first."""
     return sorted(glob.glob(os.path.join(folder, "wandb", "*run-*", "run-*.wandb")))

@@ -21,6 +21,7 @@ import json
 import re
 import secrets
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -32,6 +33,7 @@ from _wandb_faults import Faults, reset
 from _wandb_runs import Runs
 
 INPUTS = {**INPUTS, "AlertSeverity": {"INFO", "WARN", "ERROR"}}
+Request = collections.namedtuple("Request", "endpoint operation status time")
 IDLE = 600  # seconds that a silent answer may take, if nobody stops the server
 
 
@@ -89,12 +91,21 @@ class Listener(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, host, port, owner):
+    def __init__(self, host, port, owner, tls=None):
         super().__init__((host, port), Handler)
-        self.owner, self.connections = owner, set()
+        self.owner, self.connections, self.tls = owner, set(), tls
 
     def address(self):
         return "{}:{}".format(*self.server_address)
+
+    def url(self):
+        return f"{'https' if self.tls else 'http'}://{self.address()}"
+
+    def finish_request(self, request, client_address):
+        if self.tls:  # here, in the connection's own thread, as the peer may say nothing
+            request.settimeout(30)
+            request = self.tls.wrap_socket(request, server_side=True)
+        super().finish_request(request, client_address)
 
     def start(self):
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -135,23 +146,27 @@ class Listener(http.server.ThreadingHTTPServer):
 
 
 class Server:
-    def __init__(self, port=0, key=None):
-        """`key`: the only one that is accepted."""
+    def __init__(self, port=0, key=None, tls=None):
+        """`key`: the only one that is accepted. `tls`: (certificate, key), files, for https."""
         self.lock = threading.RLock()
         self.key = key
         self.problems = []
         self.calls = collections.defaultdict(list)  # operation: variables
-        self.requests = []  # (endpoint, operation, status)
+        self.requests = []  # Request, in their order
         self.features, self.rate_limit = set(), None
         self.faults = Faults()
         self.over = threading.Event()
         self.storage = Storage(self.problem)
         self.runs = Runs(self.storage, self.problem)
         self.artifacts = Artifacts(self.storage, self.runs, self.problem)
-        self.api = Listener("127.0.0.1", port, self)
+        context = None
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+        self.api = Listener("127.0.0.1", port, self, context)
         self.files = Listener("127.0.0.2", 0, self)
         self.storage.address = self.files.address()
-        self.url = f"http://{self.api.address()}"
+        self.url = self.api.url()
 
     def __enter__(self):
         self.api.start()
@@ -319,7 +334,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault:
             owner.over.wait(fault.delay)
             status, headers, body = fault.answer(status, headers, body)
-        owner.requests.append((endpoint, operation, status))
+        owner.requests.append(Request(endpoint, operation, status, time.monotonic()))
         if fault and fault.silent:
             owner.over.wait(IDLE)
             self.drop()
