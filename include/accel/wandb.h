@@ -5,7 +5,8 @@
  *
  *     accel_wandb_run_t *run;
  *     ACCEL_CHECK(accel_wandb_init(ACCEL_DICT("project", "my_project",
- *                                             "config", ACCEL_DICT("lr", 1e-2)), &run));
+ *                                             "config", ACCEL_DICT("lr", 1e-2)),
+ *                                  &run));
  *     for (int step = 0; step < 100; step++)
  *         ACCEL_CHECK(accel_wandb_run_log(run, ACCEL_DICT("loss", loss), ACCEL_NO_STEP));
  *     ACCEL_CHECK(accel_wandb_run_finish(run, 0));
@@ -39,7 +40,12 @@ typedef struct accel_wandb_run accel_wandb_run_t;
 /* wandb.init(**arguments): "project", "config", "mode", "name", "id", "resume", "tags", ... under
  * their names in Python, as in accel_init_trackers()' init_kwargs["wandb"]. Arguments win over
  * the environment (WANDB_*), and that over the settings files. Online it waits for the
- * server's answer at most WANDB_INIT_TIMEOUT (90 s). On failure *run is NULL. */
+ * server's answer at most WANDB_INIT_TIMEOUT (90 s). On failure *run is NULL.
+ *
+ * A run that nobody finished is finished when the process calls exit() or returns from main(),
+ * with that exit code, as in Python. A process that dies otherwise (a signal, abort(), _exit())
+ * leaves a log without an end: everything it logged is uploaded by a sync, and the run is then
+ * "failed". A forked child ends nothing of its parent's. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_init(const accel_item_t *arguments,
                                                           accel_wandb_run_t **run);
 
@@ -50,34 +56,135 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_init(const accel_item_t *ar
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_finish(accel_wandb_run_t *run,
                                                                 int32_t exit_code);
 
-/* ---- facts: valid until the run ends; NULL if run is NULL or it is not known (offline) ---- */
+/* ---- facts: texts are valid until the run ends; NULL if run is NULL or it is not known ---- */
 
 ACCEL_API const char *accel_wandb_run_id(const accel_wandb_run_t *run);
 ACCEL_API const char *accel_wandb_run_name(const accel_wandb_run_t *run);
+ACCEL_API const char *accel_wandb_run_notes(const accel_wandb_run_t *run);
+ACCEL_API const char *accel_wandb_run_group(const accel_wandb_run_t *run);
+ACCEL_API const char *accel_wandb_run_job_type(const accel_wandb_run_t *run);
+/* "uncategorized" where none was given. */
 ACCEL_API const char *accel_wandb_run_project(const accel_wandb_run_t *run);
 ACCEL_API const char *accel_wandb_run_entity(const accel_wandb_run_t *run);
+/* "ENTITY/PROJECT/ID"; without an entity "PROJECT/ID". */
+ACCEL_API const char *accel_wandb_run_path(const accel_wandb_run_t *run);
+ACCEL_API const char *accel_wandb_run_sweep_id(const accel_wandb_run_t *run);
+/* Pages on the server's site; NULL offline. */
 ACCEL_API const char *accel_wandb_run_url(const accel_wandb_run_t *run);
 ACCEL_API const char *accel_wandb_run_project_url(const accel_wandb_run_t *run);
-/* The run directory: holds the log, files/ and logs/. */
+ACCEL_API const char *accel_wandb_run_sweep_url(const accel_wandb_run_t *run);
+/* The folder of the run's files, SYNC_DIR/files: what is saved is found there. */
 ACCEL_API const char *accel_wandb_run_dir(const accel_wandb_run_t *run);
+/* The run directory: holds the log, files/ and logs/. What a sync is given. */
+ACCEL_API const char *accel_wandb_run_sync_dir(const accel_wandb_run_t *run);
+/* JSON: a list of strings; an object of the settings by wandb.Settings' names, without keys. */
+ACCEL_API const char *accel_wandb_run_tags(const accel_wandb_run_t *run);
+ACCEL_API const char *accel_wandb_run_settings(const accel_wandb_run_t *run);
+
+/* The step that the next row without a step gets; the first of this process, which is not 0 when
+ * it goes on with a run. -1 if run is NULL or has ended. */
+ACCEL_API int64_t accel_wandb_run_step(const accel_wandb_run_t *run);
+ACCEL_API int64_t accel_wandb_run_starting_step(const accel_wandb_run_t *run);
+/* Seconds since the epoch; 0 as above. */
+ACCEL_API double accel_wandb_run_start_time(const accel_wandb_run_t *run);
+ACCEL_API bool accel_wandb_run_offline(const accel_wandb_run_t *run);
+ACCEL_API bool accel_wandb_run_disabled(const accel_wandb_run_t *run);
+ACCEL_API bool accel_wandb_run_resumed(const accel_wandb_run_t *run);
+
+/* run.name = ..., run.notes = ..., run.tags = (...): while it runs. A list of strings, each of 1 to
+ * 64 characters: ACCEL_LIST("a", "b"); NULL: none. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_set_name(accel_wandb_run_t *run,
+                                                                  const char *name);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_set_notes(accel_wandb_run_t *run,
+                                                                   const char *notes);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_set_tags(accel_wandb_run_t *run,
+                                                                  const accel_list_t *tags);
+
+/* ---- history ---- */
 
 /* run.log(values, step). Rows are kept open until the step rises; ACCEL_NO_STEP closes
- * the row at once and counts up. */
+ * the row at once and counts up. A step below the current one is dropped: the first time with a
+ * warning, and the end of the run says how many. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_log(accel_wandb_run_t *run,
                                                              const accel_item_t *values,
                                                              int64_t step);
 
-/* run.config.update(values, allow_val_change=True) */
-ACCEL_API ACCEL_NODISCARD accel_status_t
-accel_wandb_run_config_update(accel_wandb_run_t *run, const accel_item_t *values);
+/* run.log(values, step, commit): whether the row is closed is said by the caller. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_log_commit(accel_wandb_run_t *run,
+                                                                    const accel_item_t *values,
+                                                                    int64_t step, bool commit);
 
-/* run.summary.update(values) */
+/* run.define_metric(name, ...). `name` may end with '*', which stands for every name that begins
+ * so and not with '_'; '.' goes into a dictionary, "\\." is a dot. Where several globs match a name
+ * for the first time, the longest counts. */
+typedef struct accel_wandb_metric_options {
+    size_t struct_size;
+    const char *step_metric; /* the x axis */
+    const char *summary;     /* of "min,max,mean,first,last", or "none"; NULL: the last value */
+    int32_t step_sync;       /* 1: rows without the step metric get its last value; -1: they do
+                              * not; 0: they do if a step_metric is given */
+    bool hidden;             /* no chart by itself */
+    bool overwrite;          /* forget an earlier definition; else this one adds to it */
+} accel_wandb_metric_options_t;
+
+ACCEL__OPTIONS_INIT(accel_wandb_metric_options)
+#define ACCEL_WANDB_METRIC_OPTIONS(...) ACCEL__OPTIONS(accel_wandb_metric_options_t, __VA_ARGS__)
+
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_define_metric(
+    accel_wandb_run_t *run, const char *name, const accel_wandb_metric_options_t *options);
+
+/* ---- configuration and summary ---- */
+
+/* The whole as a JSON object. Valid until the next call of this function on this run; NULL if run
+ * is NULL or has ended. */
+ACCEL_API const char *accel_wandb_run_config(accel_wandb_run_t *run);
+ACCEL_API const char *accel_wandb_run_summary(accel_wandb_run_t *run);
+
+/* run.config.update(values, allow_val_change=True) */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_config_update(accel_wandb_run_t *run,
+                                                                       const accel_item_t *values);
+
+/* run.config.update(values): a key that has another value is ACCEL_ERR_STATE, and nothing is
+ * changed, unless init was given "allow_val_change". */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_config_set(accel_wandb_run_t *run,
+                                                                    const accel_item_t *values);
+
+/* run.config.setdefaults(values): only keys that are not there yet. */
 ACCEL_API ACCEL_NODISCARD accel_status_t
-accel_wandb_run_summary_update(accel_wandb_run_t *run, const accel_item_t *values);
+accel_wandb_run_config_setdefaults(accel_wandb_run_t *run, const accel_item_t *values);
+
+/* run.summary.update(values): what is set by hand takes the place of what define_metric asked
+ * for; a value that is logged later takes its place in turn. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_summary_update(accel_wandb_run_t *run,
+                                                                        const accel_item_t *values);
+
+/* del run.summary["a"]["b"]: `key` is "a.b", with "\\." for a dot in a name. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_summary_remove(accel_wandb_run_t *run,
+                                                                        const char *key);
+
+/* ---- files and the rest ---- */
 
 /* run.log_artifact(artifact) */
 ACCEL_API ACCEL_NODISCARD accel_status_t
 accel_wandb_run_log_artifact(accel_wandb_run_t *run, const accel_artifact_t *artifact);
+
+/* When a saved file is uploaded: whenever it changes, at once, or when the run ends. */
+typedef enum accel_wandb_policy {
+    ACCEL_WANDB_LIVE = 0,
+    ACCEL_WANDB_NOW = 1,
+    ACCEL_WANDB_END = 2
+} accel_wandb_policy_t;
+
+/* run.save(glob_str, base_path, policy): files that match (glob(7)) are linked into the run's
+ * files/ under their path below base_path; NULL: a relative glob keeps its folders, an absolute one
+ * the last of them. Files only; matching none is no error. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_save(accel_wandb_run_t *run,
+                                                              const char *glob,
+                                                              const char *base_path,
+                                                              accel_wandb_policy_t policy);
+
+/* run.mark_preempting(): the machine is about to be taken away. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_mark_preempting(accel_wandb_run_t *run);
 
 #ifdef __cplusplus
 }

@@ -52,7 +52,7 @@ static accel_status_t check_run_id(const char *id)
     return ACCEL_OK;
 }
 
-static accel_status_t check_tags(const accel__wandb_names_t *tags)
+accel_status_t accel__wandb_check_tags(const accel__wandb_names_t *tags)
 {
     for (size_t i = 0; i < tags->count; i++) {
         size_t length = utf8_length(tags->names[i]);
@@ -172,7 +172,7 @@ accel_status_t accel__wandb_settings_check(accel__wandb_settings_t *settings)
     if (!status)
         status = check_run_id(settings->run_id);
     if (!status)
-        status = check_tags(&settings->run_tags);
+        status = accel__wandb_check_tags(&settings->run_tags);
     if (!status)
         status = check_resume(settings);
     if (!status)

@@ -36,6 +36,10 @@ void accel__wandb_run_destroy(accel__wandb_run_t *run)
     accel__wandb_row_clear(&run->row);
     free(run->row.leaves);
     accel__wandb_summary_free(&run->summary);
+    accel__wandb_definitions_free(&run->definitions);
+    accel__wandb_text_free(&run->config_text);
+    accel__wandb_text_free(&run->summary_text);
+    accel__wandb_arena_free(&run->given);
     accel__wandb_arena_free(&run->arena);
     free(run->wandb_dir);
     free(run->dir);
@@ -145,7 +149,7 @@ static void farewell(const accel__wandb_run_t *run)
 {
     if (run->console.quiet)
         return;
-    accel__wandb_summary_print(&run->summary, &run->console);
+    accel__wandb_summary_print(&run->summary, &run->settings, &run->console);
     accel__wandb_say(&run->console, "You can sync this run to the cloud by running:");
     accel__wandb_say(&run->console, "%s", run->sync_command);
     say_logs(run);

@@ -33,7 +33,7 @@ static accel_status_t wandb_config(void *tracker, const accel_item_t *config)
 {
     accel__wandb_run_t *run = tracker;
     accel__wandb_lock(run);
-    accel_status_t status = accel__wandb_run_config(run, config);
+    accel_status_t status = accel__wandb_run_config(run, config, ACCEL_WANDB_CONFIG_UPDATE);
     accel__wandb_unlock(run);
     return status;
 }
@@ -70,22 +70,122 @@ static accel_status_t wandb_artifact(void *tracker, const accel_artifact_view_t 
 
 static const char *wandb_info(void *tracker, const char *what)
 {
+    return accel__wandb_fact(tracker, what);
+}
+
+/* ---- beyond a general tracker ---- */
+
+static void v1_facts(void *tracker, accel_wandb_facts_t *facts)
+{
     const accel__wandb_run_t *run = tracker;
-    const struct {
-        const char *name, *value;
-    } facts[] = {
-        {"id", run->settings.run_id},
-        {"name", run->settings.run_name},
-        {"project", run->settings.project},
-        {"entity", run->settings.entity},
-        {"dir", run->dir},
-        {"sync_command", run->sync_command},
+    *facts = (accel_wandb_facts_t){
+        .step = run->step,
+        .starting_step = run->starting_step,
+        .start_time = (double)run->start_time.tv_sec + (double)run->start_time.tv_nsec * 1e-9,
+        .offline = run->settings.effective_mode == ACCEL__WANDB_OFFLINE,
+        .disabled = run->settings.effective_mode == ACCEL__WANDB_DISABLED,
+        .resumed = run->resumed,
     };
-    for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); i++) {
-        if (!strcmp(facts[i].name, what))
-            return facts[i].value;
-    }
-    return NULL;
+}
+
+static accel_status_t v1_define_metric(void *tracker, const char *name,
+                                       const accel_wandb_metric_options_t *options)
+{
+    accel__wandb_run_t *run = tracker;
+    accel__wandb_lock(run);
+    accel_status_t status = accel__wandb_run_define_metric(run, name, options);
+    accel__wandb_unlock(run);
+    return status;
+}
+
+static accel_status_t v1_config(void *tracker, const accel_item_t *values, accel_wandb_config_t how)
+{
+    accel__wandb_run_t *run = tracker;
+    accel__wandb_lock(run);
+    accel_status_t status = accel__wandb_run_config(run, values, how);
+    accel__wandb_unlock(run);
+    return status;
+}
+
+static const char *v1_config_json(void *tracker)
+{
+    accel__wandb_run_t *run = tracker;
+    run->config_text.length = 0;
+    accel__wandb_config_json(run, &run->config_text);
+    return run->config_text.failed ? NULL : run->config_text.data;
+}
+
+static const char *v1_summary_json(void *tracker)
+{
+    accel__wandb_run_t *run = tracker;
+    run->summary_text.length = 0;
+    accel__wandb_summary_json(&run->summary, &run->summary_text);
+    return run->summary_text.failed ? NULL : run->summary_text.data;
+}
+
+static accel_status_t v1_summary_remove(void *tracker, const char *key)
+{
+    accel__wandb_run_t *run = tracker;
+    accel__wandb_lock(run);
+    accel_status_t status = accel__wandb_run_summary_remove(run, key);
+    accel__wandb_unlock(run);
+    return status;
+}
+
+static accel_status_t v1_set_text(void *tracker, const char *what, const char *text)
+{
+    accel__wandb_run_t *run = tracker;
+    accel__wandb_lock(run);
+    accel_status_t status = accel__wandb_run_set_text(run, what, text);
+    accel__wandb_unlock(run);
+    return status;
+}
+
+static accel_status_t v1_set_tags(void *tracker, const accel_list_t *tags)
+{
+    accel__wandb_run_t *run = tracker;
+    accel__wandb_lock(run);
+    accel_status_t status = accel__wandb_run_set_tags(run, tags);
+    accel__wandb_unlock(run);
+    return status;
+}
+
+static accel_status_t v1_save(void *tracker, const char *glob, const char *base_path,
+                              accel_wandb_policy_t policy)
+{
+    accel__wandb_run_t *run = tracker;
+    accel__wandb_lock(run);
+    accel_status_t status = accel__wandb_run_save(run, glob, base_path, policy);
+    accel__wandb_unlock(run);
+    return status;
+}
+
+static accel_status_t v1_mark_preempting(void *tracker)
+{
+    accel__wandb_run_t *run = tracker;
+    accel__wandb_lock(run);
+    accel_status_t status = accel__wandb_run_mark_preempting(run);
+    accel__wandb_unlock(run);
+    return status;
+}
+
+static const accel_wandb_v1_t wandb_v1 = {
+    .struct_size = sizeof(wandb_v1),
+    .facts = v1_facts,
+    .define_metric = v1_define_metric,
+    .config = v1_config,
+    .config_json = v1_config_json,
+    .summary_json = v1_summary_json,
+    .summary_remove = v1_summary_remove,
+    .set_text = v1_set_text,
+    .set_tags = v1_set_tags,
+    .save = v1_save,
+    .mark_preempting = v1_mark_preempting,
+};
+
+static const void *wandb_interface(const char *name)
+{
+    return strcmp(name, ACCEL_WANDB_V1) ? NULL : &wandb_v1;
 }
 
 /* ---- the class ---- */
@@ -106,6 +206,7 @@ static const accel_tracker_class_t wandb_class = {
     .destroy = wandb_destroy,
     .info = wandb_info,
     .update_summary = wandb_summary,
+    .interface = wandb_interface,
 };
 
 ACCEL_API accel_status_t accel_tracker_plugin_v1(const accel_host_v1_t *host,

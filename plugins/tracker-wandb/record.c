@@ -256,11 +256,10 @@ static Wandb__ConfigRecord *first_config(accel__wandb_run_t *run)
     return config;
 }
 
-static void emit_run(accel__wandb_run_t *run)
+static Wandb__RunRecord *about_run(accel__wandb_run_t *run)
 {
     const accel__wandb_settings_t *settings = &run->settings;
     const char *resume = settings->resume;
-    Wandb__Record *record = new_record(run);
     Wandb__RunRecord *about = accel__wandb_new(run, &wandb__run_record__descriptor);
     accel__wandb_put(run, &about->run_id, settings->run_id);
     accel__wandb_put(run, &about->entity, settings->entity);
@@ -276,11 +275,25 @@ static void emit_run(accel__wandb_run_t *run)
     for (size_t i = 0; i < about->n_tags; i++)
         accel__wandb_put(run, &about->tags[i], settings->run_tags.names[i]);
     about->start_time = accel__wandb_timestamp(run, run->start_time);
-    about->config = first_config(run);
     about->telemetry = telemetry(run);
     about->git = accel__wandb_git_record(run);
     about->resume = resume && (!strcmp(resume, "allow") || !strcmp(resume, "must"));
-    record->run = about;
+    return about;
+}
+
+static void emit_run(accel__wandb_run_t *run)
+{
+    Wandb__Record *record = new_record(run);
+    record->run = about_run(run);
+    record->run->config = first_config(run);
+    accel__wandb_emit(run, record, true);
+}
+
+/* Its configuration is in other records. */
+void accel__wandb_emit_run_update(accel__wandb_run_t *run)
+{
+    Wandb__Record *record = new_record(run);
+    record->run = about_run(run);
     accel__wandb_emit(run, record, true);
 }
 
@@ -332,7 +345,8 @@ void accel__wandb_emit_runtime(accel__wandb_run_t *run, double now)
     emit_summary_items(run, items, false);
 }
 
-static items_t row_items(accel__wandb_run_t *run, bool nulls)
+/* _timestamp, _runtime and _step, as a row's last items. */
+static void add_stamps(accel__wandb_run_t *run, items_t *items)
 {
     static char timestamp[] = "_timestamp", runtime[] = "_runtime", step[] = "_step";
     char *stamps[] = {timestamp, runtime, step};
@@ -340,30 +354,141 @@ static items_t row_items(accel__wandb_run_t *run, bool nulls)
     accel_item_t values[] = {accel_item_float("", run->row_timestamp),
                              accel_item_float("", round(elapsed * 1e6) / 1e6),
                              accel_item_int("", run->step)};
-    const accel__wandb_row_t *row = &run->row;
-    items_t items = new_items(run, row->count + 3);
-    for (size_t i = 0; i < row->count; i++) {
-        const accel__wandb_leaf_t *leaf = &row->leaves[i];
-        if (nulls || leaf->type != ACCEL_TYPE_NULL)
-            add_path(run, &items, leaf->path, leaf->depth, leaf->json);
-    }
     for (size_t i = 0; i < 3; i++)
-        add_path(run, &items, &stamps[i], 1, json_of(run, &values[i], ACCEL__WANDB_JSON_CORE));
-    return items;
+        add_path(run, items, &stamps[i], 1, json_of(run, &values[i], ACCEL__WANDB_JSON_CORE));
 }
 
-void accel__wandb_emit_row(accel__wandb_run_t *run)
+static char *shown_json(accel__wandb_run_t *run, const accel__wandb_metric_t *metric)
+{
+    accel__wandb_text_t text = {0};
+    char *copy = NULL;
+    if (accel__wandb_summary_shown(metric, &text))
+        copy = accel__wandb_arena_copy(&run->arena, text.data, text.length);
+    run->arena.failed = run->arena.failed || text.failed;
+    accel__wandb_text_free(&text);
+    return copy;
+}
+
+static accel_status_t emit_row_summary(accel__wandb_run_t *run)
+{
+    const accel__wandb_row_t *row = &run->row;
+    items_t items = new_items(run, row->count + 3);
+    accel__wandb_text_t path = {0};
+    accel_status_t status = ACCEL_OK;
+    for (size_t i = 0; i < row->count && !status; i++) {
+        const accel__wandb_leaf_t *leaf = &row->leaves[i];
+        const char *name = accel__wandb_leaf_path(leaf, &path);
+        accel__wandb_metric_t *metric = name ? accel__wandb_summary_at(&run->summary, name) : NULL;
+        status = metric ? accel__wandb_summary_log(metric, leaf) : accel__wandb_fail_memory();
+        bool null = leaf->type == ACCEL_TYPE_NULL && !(metric && metric->summary);
+        char *json = status || null ? NULL : shown_json(run, metric);
+        if (json)
+            add_path(run, &items, leaf->path, leaf->depth, json);
+    }
+    accel__wandb_text_free(&path);
+    add_stamps(run, &items);
+    emit_summary_items(run, items, false);
+    return status;
+}
+
+accel_status_t accel__wandb_emit_row(accel__wandb_run_t *run)
 {
     accel__wandb_emit_runtime(run, run->last_timestamp);
-    emit_summary_items(run, row_items(run, false), false);
+    accel_status_t status = emit_row_summary(run);
     Wandb__Record *record = new_record(run);
-    items_t items = row_items(run, true);
+    items_t items = new_items(run, run->row.count + 3);
+    for (size_t i = 0; i < run->row.count; i++) {
+        const accel__wandb_leaf_t *leaf = &run->row.leaves[i];
+        add_path(run, &items, leaf->path, leaf->depth, leaf->json);
+    }
+    add_stamps(run, &items);
     record->history = accel__wandb_new(run, &wandb__history_record__descriptor);
     record->history->item = items.items;
     record->history->n_item = items.count;
     record->history->step = accel__wandb_new(run, &wandb__history_step__descriptor);
     record->history->step->num = run->step;
     accel__wandb_emit(run, record, false);
+    return status;
+}
+
+void accel__wandb_emit_summary_removal(accel__wandb_run_t *run, const char *path)
+{
+    Wandb__Record *record = new_record(run);
+    items_t items = new_items(run, 1);
+    char *copy = accel__wandb_arena_copy(&run->arena, path, strlen(path));
+    size_t depth = 1;
+    for (const char *c = path; *c; c++)
+        depth += *c == ACCEL__WANDB_SEPARATOR;
+    char **keys = accel__wandb_arena_take(&run->arena, depth * sizeof(*keys));
+    for (size_t i = 0; copy && keys && i < depth; i++)
+        keys[i] = strsep(&copy, "\x1f");
+    if (keys && depth == 1)
+        add_key(run, &items, keys[0], NULL);
+    else if (keys)
+        add_path(run, &items, keys, depth, NULL);
+    record->summary = accel__wandb_new(run, &wandb__summary_record__descriptor);
+    record->summary->remove = items.items;
+    record->summary->n_remove = items.count;
+    accel__wandb_emit(run, record, true);
+}
+
+void accel__wandb_emit_metric(accel__wandb_run_t *run, const char *name,
+                              const accel_wandb_metric_options_t *options, unsigned summary)
+{
+    Wandb__Record *record = new_record(run);
+    Wandb__MetricRecord *metric = accel__wandb_new(run, &wandb__metric_record__descriptor);
+    bool glob = name[strlen(name) - 1] == '*';
+    accel__wandb_put(run, glob ? &metric->glob_name : &metric->name, name);
+    accel__wandb_put(run, &metric->step_metric, options->step_metric);
+    metric->options = accel__wandb_new(run, &wandb__metric_options__descriptor);
+    metric->options->defined = true;
+    metric->options->hidden = options->hidden;
+    metric->options->step_sync =
+        options->step_sync > 0 || (options->step_sync == 0 && options->step_metric);
+    if (summary) {
+        metric->summary = accel__wandb_new(run, &wandb__metric_summary__descriptor);
+        metric->summary->min = summary & ACCEL__WANDB_MIN;
+        metric->summary->max = summary & ACCEL__WANDB_MAX;
+        metric->summary->mean = summary & ACCEL__WANDB_MEAN;
+        metric->summary->first = summary & ACCEL__WANDB_FIRST;
+        metric->summary->last = summary & ACCEL__WANDB_LAST;
+        metric->summary->copy = summary & ACCEL__WANDB_COPY;
+        metric->summary->none = summary & ACCEL__WANDB_NONE;
+    }
+    if (options->overwrite) {
+        metric->control = accel__wandb_new(run, &wandb__metric_control__descriptor);
+        metric->control->overwrite = true;
+    }
+    record->metric = metric;
+    accel__wandb_emit(run, record, true);
+}
+
+void accel__wandb_emit_file(accel__wandb_run_t *run, const char *path, accel_wandb_policy_t policy)
+{
+    static const Wandb__FilesItem__PolicyType policies[] = {
+        [ACCEL_WANDB_LIVE] = WANDB__FILES_ITEM__POLICY_TYPE__LIVE,
+        [ACCEL_WANDB_NOW] = WANDB__FILES_ITEM__POLICY_TYPE__NOW,
+        [ACCEL_WANDB_END] = WANDB__FILES_ITEM__POLICY_TYPE__END,
+    };
+    Wandb__Record *record = new_record(run);
+    Wandb__FilesItem *item = accel__wandb_new(run, &wandb__files_item__descriptor);
+    Wandb__FilesItem **items = accel__wandb_arena_take(&run->arena, sizeof(*items));
+    accel__wandb_put(run, &item->path, path);
+    item->policy = policies[policy];
+    record->files = accel__wandb_new(run, &wandb__files_record__descriptor);
+    if (items) {
+        *items = item;
+        record->files->files = items;
+        record->files->n_files = 1;
+    }
+    accel__wandb_emit(run, record, true);
+}
+
+void accel__wandb_emit_preempting(accel__wandb_run_t *run)
+{
+    Wandb__Record *record = new_record(run);
+    record->preempting = accel__wandb_new(run, &wandb__run_preempting_record__descriptor);
+    accel__wandb_emit(run, record, true);
 }
 
 void accel__wandb_emit_exit(accel__wandb_run_t *run, int32_t exit_code, double now)

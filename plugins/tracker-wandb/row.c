@@ -66,11 +66,11 @@ static bool copy_path(accel__wandb_row_t *row, accel__wandb_leaf_t *leaf, const 
 }
 
 static accel_status_t add_leaf(accel__wandb_row_t *row, const accel_item_t *item, const char **path,
-                               size_t depth)
+                               size_t depth, accel__wandb_json_t style)
 {
     accel__wandb_text_t text = {0};
     accel__wandb_leaf_t leaf = {.type = item->type, .number = number_of(item)};
-    accel__wandb_json_value(&text, item, ACCEL__WANDB_JSON_CORE);
+    accel__wandb_json_value(&text, item, style);
     if (!text.failed)
         leaf.json = accel__wandb_arena_copy(&row->arena, text.data, text.length);
     accel__wandb_text_free(&text);
@@ -89,31 +89,75 @@ static accel_status_t add_leaf(accel__wandb_row_t *row, const accel_item_t *item
     return ACCEL_OK;
 }
 
-static accel_status_t merge(accel__wandb_row_t *row, const accel_item_t *values, const char **path,
-                            size_t depth)
+/* What is merged, and how its numbers are spelt; the keys that lead to what is next. */
+typedef struct {
+    accel__wandb_row_t *row;
+    accel__wandb_json_t style;
+    const char *path[MAX_DEPTH];
+} merge_t;
+
+static accel_status_t merge(merge_t *into, const accel_item_t *values, size_t depth)
 {
     accel_status_t status = ACCEL_OK;
     if (depth == MAX_DEPTH)
-        return accel__wandb_fail(ACCEL_ERR_INVALID, "wandb: '%s' nests deeper than %d", path[0],
-                                 MAX_DEPTH);
+        return accel__wandb_fail(ACCEL_ERR_INVALID, "wandb: '%s' nests deeper than %d",
+                                 into->path[0], MAX_DEPTH);
     for (const accel_item_t *at = values; at && at->type != ACCEL_TYPE_END && !status; at++) {
         if (!at->key)
             return accel__wandb_fail(ACCEL_ERR_INVALID, "wandb: a logged key is NULL");
-        if (!*at->key) /* stock drops it as well */
+        if (depth == 0 && !*at->key) /* stock drops it as well */
             continue;
-        path[depth] = at->key;
+        into->path[depth] = at->key;
         if (at->type == ACCEL_TYPE_DICT)
-            status = merge(row, at->value.dict, path, depth + 1);
+            status = merge(into, at->value.dict, depth + 1);
         else
-            status = add_leaf(row, at, path, depth + 1);
+            status = add_leaf(into->row, at, into->path, depth + 1, into->style);
     }
     return status;
 }
 
-accel_status_t accel__wandb_row_merge(accel__wandb_row_t *row, const accel_item_t *values)
+accel_status_t accel__wandb_row_merge(accel__wandb_row_t *row, const accel_item_t *values,
+                                      accel__wandb_json_t style)
 {
-    const char *path[MAX_DEPTH];
-    return merge(row, values, path, 0);
+    merge_t into = {.row = row, .style = style};
+    return merge(&into, values, 0);
+}
+
+/* A joined path's keys, which `copy` holds and whose separators become ends. */
+static size_t split_path(char *copy, const char *keys[MAX_DEPTH])
+{
+    size_t depth = 0;
+    for (char *key; depth < MAX_DEPTH && (key = strsep(&copy, "\x1f"));)
+        keys[depth++] = key;
+    return depth;
+}
+
+const accel__wandb_leaf_t *accel__wandb_row_find(const accel__wandb_row_t *row, const char *path)
+{
+    const char *keys[MAX_DEPTH];
+    char *copy = strdup(path);
+    const accel__wandb_leaf_t *found = NULL;
+    accel__wandb_leaf_t wanted = {.path = (char **)(void *)keys};
+    wanted.depth = copy ? split_path(copy, keys) : 0;
+    wanted.hash = wanted.depth ? hash_text(keys[0]) : 0;
+    for (size_t i = 0; i < row->count && wanted.depth && !found; i++) {
+        if (collide(&row->leaves[i], &wanted))
+            found = &row->leaves[i];
+    }
+    free(copy);
+    return found;
+}
+
+accel_status_t accel__wandb_row_add(accel__wandb_row_t *row, const char *path, double value)
+{
+    const char *keys[MAX_DEPTH];
+    char *copy = strdup(path);
+    accel_item_t item = accel_item_float("", value);
+    accel_status_t status =
+        copy ? add_leaf(row, &item, keys, split_path(copy, keys), ACCEL__WANDB_JSON_CORE)
+             : accel__wandb_fail_memory();
+    free(copy);
+    return status;
 }
 
 void accel__wandb_row_clear(accel__wandb_row_t *row)

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <time.h>
 
+#include <accel/plugin/wandb_v1.h>
+
 #include "log.h"
 #include "settings.h"
 #include "wandb.pb-c.h"
@@ -41,36 +43,112 @@ typedef struct {
     accel__wandb_arena_t arena;
 } accel__wandb_row_t;
 
-/* Merge: a later value takes the place of an earlier one at, above or below its path. */
-accel_status_t accel__wandb_row_merge(accel__wandb_row_t *row, const accel_item_t *values);
+/* Merge: a later value takes the place of an earlier one at, above or below its path. Numbers are
+ * spelt in `style`. */
+accel_status_t accel__wandb_row_merge(accel__wandb_row_t *row, const accel_item_t *values,
+                                      accel__wandb_json_t style);
+/* One number more, at a joined path, if nothing is there, above it or below it. */
+accel_status_t accel__wandb_row_add(accel__wandb_row_t *row, const char *path, double value);
+/* The leaf at, above or below a joined path, or NULL. */
+const accel__wandb_leaf_t *accel__wandb_row_find(const accel__wandb_row_t *row, const char *path);
 void accel__wandb_row_clear(accel__wandb_row_t *row);
 
-/* ---- summary.c: what is shown when the run ends ---- */
+/* ---- summary.c: the last values, and what define_metric asked to keep of them ---- */
 
 enum { ACCEL__WANDB_POINTS = 512 };
 
-/* A metric: its last value, and points of its history, ever sparser. */
+/* Keys of a path are joined by this, which sorts what is within a dictionary behind it. */
+#define ACCEL__WANDB_SEPARATOR '\x1f'
+
+enum {
+    ACCEL__WANDB_MIN = 1,
+    ACCEL__WANDB_MAX = 2,
+    ACCEL__WANDB_MEAN = 4,
+    ACCEL__WANDB_FIRST = 8,
+    ACCEL__WANDB_LAST = 16,
+    ACCEL__WANDB_COPY = 32, /* without meaning today: as if nothing was asked for */
+    ACCEL__WANDB_NONE = 64
+};
+
+/* What define_metric said of a name, or of every name with this beginning. */
+typedef struct accel__wandb_definition {
+    char *path; /* joined; of a glob the beginning, as it was given */
+    char *step_metric;
+    struct accel__wandb_step *step; /* of step_metric */
+    bool step_sync, hidden, from_glob;
+    unsigned summary;
+} accel__wandb_definition_t;
+
+/* A metric: its last value, what came before it, and points of its history, ever sparser. */
 typedef struct {
-    char *key, *json;
-    accel_type_t type; /* of the last value; ACCEL_TYPE_END: none to show */
+    char *path; /* joined */
+    accel__wandb_text_t last;
+    accel_type_t type; /* of `last`; ACCEL_TYPE_END: it never had a value */
+    unsigned summary;
+    const accel__wandb_definition_t *definition; /* NULL: none yet */
+    char *first;                                 /* as JSON; NULL: none yet */
+    double min, max, total;
+    int64_t count; /* of numbers */
     double *points;
     size_t num_points, stride, seen;
 } accel__wandb_metric_t;
 
 typedef struct {
-    accel__wandb_metric_t *metrics; /* sorted by key */
+    accel__wandb_metric_t **metrics; /* sorted by path; none lies within another */
     size_t count, capacity;
 } accel__wandb_summary_t;
 
-accel_status_t accel__wandb_summary_add_row(accel__wandb_summary_t *summary,
-                                            const accel__wandb_row_t *row);
-accel_status_t accel__wandb_summary_set(accel__wandb_summary_t *summary, const char *key,
-                                        const char *json, accel_type_t type);
-void accel__wandb_summary_print(const accel__wandb_summary_t *summary,
-                                const accel__wandb_console_t *console);
+/* The metric at a joined path, made if need be; metrics above and below it go. NULL without
+ * memory. */
+accel__wandb_metric_t *accel__wandb_summary_at(accel__wandb_summary_t *summary, const char *path);
+/* A logged value comes in. */
+accel_status_t accel__wandb_summary_log(accel__wandb_metric_t *metric,
+                                        const accel__wandb_leaf_t *leaf);
+/* What the summary shows of a metric, as JSON; false: nothing. */
+bool accel__wandb_summary_shown(const accel__wandb_metric_t *metric, accel__wandb_text_t *text);
+/* Values set by hand take the place of what is there, and of what was asked for. */
+accel_status_t accel__wandb_summary_set(accel__wandb_summary_t *summary,
+                                        const accel_item_t *values);
+/* Remove the metric at a joined path, and all below it. */
+void accel__wandb_summary_remove(accel__wandb_summary_t *summary, const char *path);
+/* The whole as a JSON object. */
+void accel__wandb_summary_json(const accel__wandb_summary_t *summary, accel__wandb_text_t *text);
 void accel__wandb_summary_free(accel__wandb_summary_t *summary);
 
+/* summary_print.c */
+void accel__wandb_summary_print(const accel__wandb_summary_t *summary,
+                                const accel__wandb_settings_t *settings,
+                                const accel__wandb_console_t *console);
+
+/* ---- metric.c: define_metric ---- */
+
+/* A metric that is the x axis of others. */
+typedef struct accel__wandb_step {
+    char *path;    /* joined */
+    double latest; /* 0 before it is logged */
+    bool present, wanted;
+} accel__wandb_step_t;
+
+typedef struct {
+    accel__wandb_definition_t **exact, **globs; /* exact: sorted by path */
+    accel__wandb_step_t **steps;
+    size_t num_exact, num_globs, num_steps;
+} accel__wandb_definitions_t;
+
+/* "a.b" as a joined path: '.' goes into a dictionary, "\." is a dot. To free(); NULL without
+ * memory. */
+char *accel__wandb_path_of(const char *name);
+/* The joined path of a leaf, in `text`; NULL without memory. */
+const char *accel__wandb_leaf_path(const accel__wandb_leaf_t *leaf, accel__wandb_text_t *text);
+
+/* How a name is defined, which a glob may do: remembered from then on. NULL: not at all. */
+accel_status_t accel__wandb_definition_of(accel__wandb_definitions_t *definitions, const char *path,
+                                          const accel__wandb_definition_t **found);
+void accel__wandb_definitions_free(accel__wandb_definitions_t *definitions);
+
 /* ---- the run ---- */
+
+enum { ACCEL__WANDB_FACTS = 17 };
 
 typedef struct {
     /* Held by whoever appends records, from the first emit to the commit, and by whoever reads
@@ -91,7 +169,14 @@ typedef struct {
     bool row_open, warned_step;
     int64_t step;
     double row_timestamp, last_timestamp;
+    int64_t starting_step, num_dropped; /* dropped: values logged to a step that was over */
     accel__wandb_summary_t summary;
+    accel__wandb_definitions_t definitions;
+    /* Texts that the program was given: of the last call; until the end. */
+    accel__wandb_text_t config_text, summary_text;
+    accel__wandb_arena_t given;
+    const char *facts[ACCEL__WANDB_FACTS];
+    bool resumed;
 
     bool started, finished, broken; /* broken: the log could not be written, and ends there */
     int unreported;                 /* why, as an errno, while no call has said so */
@@ -128,9 +213,25 @@ accel_status_t accel__wandb_run_finish(accel__wandb_run_t *run, int32_t exit_cod
 /* Does it take records: started, not finished, not disabled? */
 bool accel__wandb_is_writing(const accel__wandb_run_t *run);
 
-/* ---- rows.c: with the lock held ---- */
+/* ---- rows.c, config.c, save.c: with the lock held ---- */
 
-accel_status_t accel__wandb_run_config(accel__wandb_run_t *run, const accel_item_t *config);
+/* `how` is an accel_wandb_config_t. */
+accel_status_t accel__wandb_run_config(accel__wandb_run_t *run, const accel_item_t *config,
+                                       accel_wandb_config_t how);
+accel_status_t accel__wandb_run_define_metric(accel__wandb_run_t *run, const char *name,
+                                              const accel_wandb_metric_options_t *options);
+accel_status_t accel__wandb_run_summary_remove(accel__wandb_run_t *run, const char *key);
+/* run.name, run.notes; `what` is "name" or "notes". */
+accel_status_t accel__wandb_run_set_text(accel__wandb_run_t *run, const char *what,
+                                         const char *text);
+accel_status_t accel__wandb_run_set_tags(accel__wandb_run_t *run, const accel_list_t *tags);
+accel_status_t accel__wandb_run_mark_preempting(accel__wandb_run_t *run);
+accel_status_t accel__wandb_run_save(accel__wandb_run_t *run, const char *glob,
+                                     const char *base_path, accel_wandb_policy_t policy);
+/* A fact by its name (facts.c), as a text that lives until the end; NULL: not known. */
+const char *accel__wandb_fact(accel__wandb_run_t *run, const char *what);
+/* The configuration as a JSON object. */
+void accel__wandb_config_json(const accel__wandb_run_t *run, accel__wandb_text_t *text);
 accel_status_t accel__wandb_run_log(accel__wandb_run_t *run, const accel_item_t *values,
                                     int64_t step, double timestamp);
 accel_status_t accel__wandb_run_summary(accel__wandb_run_t *run, const accel_item_t *values);
@@ -169,13 +270,23 @@ accel_status_t accel__wandb_emit_start(accel__wandb_run_t *run);
 void accel__wandb_emit_telemetry(accel__wandb_run_t *run);
 void accel__wandb_emit_config(accel__wandb_run_t *run, const accel_item_t *config);
 void accel__wandb_emit_summary(accel__wandb_run_t *run, const accel_item_t *values);
-void accel__wandb_emit_row(accel__wandb_run_t *run);
+void accel__wandb_emit_summary_removal(accel__wandb_run_t *run, const char *path);
+void accel__wandb_emit_metric(accel__wandb_run_t *run, const char *name,
+                              const accel_wandb_metric_options_t *options, unsigned summary);
+void accel__wandb_emit_run_update(accel__wandb_run_t *run);
+void accel__wandb_emit_preempting(accel__wandb_run_t *run);
+void accel__wandb_emit_file(accel__wandb_run_t *run, const char *path, accel_wandb_policy_t policy);
+/* The values go into the summary as well. */
+accel_status_t accel__wandb_emit_row(accel__wandb_run_t *run);
 void accel__wandb_emit_runtime(accel__wandb_run_t *run, double now);
 void accel__wandb_emit_exit(accel__wandb_run_t *run, int32_t exit_code, double now);
 
 /* ---- system.c and git.c: where the program runs ---- */
 
 void accel__wandb_emit_environment(accel__wandb_run_t *run);
+/* What the machine has, and its GPUs, if `nvml`. */
+struct accel__wandb_nvml;
+void accel__wandb_emit_machine(accel__wandb_run_t *run, const struct accel__wandb_nvml *nvml);
 /* Physical cores. */
 double accel__wandb_cpu_count(void);
 /* The work tree that holds `directory`: the URL (without user and password) of the remote, and

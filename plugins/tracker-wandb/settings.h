@@ -92,6 +92,7 @@ bool accel__wandb_setting_known(const char *name);
 accel_status_t accel__wandb_kwargs_read(accel__wandb_settings_t *settings,
                                         const accel_item_t *kwargs);
 accel_status_t accel__wandb_settings_check(accel__wandb_settings_t *settings);
+accel_status_t accel__wandb_check_tags(const accel__wandb_names_t *tags);
 /* Every setting that has a value, by name, as a JSON object: wandb.Settings. No secrets. */
 void accel__wandb_settings_json(const accel__wandb_settings_t *settings, accel__wandb_text_t *text);
 /* settings_file.c: the user's settings, then those of the working directory. */

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The last values and the sparklines that stock prints when a run ends. */
+/* The summary: by stock's rules a value that is logged takes the place of the last one, and
+ * define_metric has the least, the greatest, ... of all of them kept instead. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "run.h"
 
-enum { MAX_LINES = 10, SPARK_WIDTH = 40 };
+/* ---- metrics by path ---- */
 
-static size_t lower_bound(const accel__wandb_summary_t *summary, const char *key)
+static size_t lower_bound(const accel__wandb_summary_t *summary, const char *path)
 {
     size_t low = 0, high = summary->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (strcmp(summary->metrics[middle].key, key) < 0)
+        if (strcmp(summary->metrics[middle]->path, path) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -22,38 +22,94 @@ static size_t lower_bound(const accel__wandb_summary_t *summary, const char *key
     return low;
 }
 
-static accel__wandb_metric_t *find_or_add(accel__wandb_summary_t *summary, const char *key)
+static void metric_free(accel__wandb_metric_t *metric)
 {
-    size_t at = lower_bound(summary, key);
-    if (at < summary->count && !strcmp(summary->metrics[at].key, key))
-        return &summary->metrics[at];
+    if (!metric)
+        return;
+    free(metric->path);
+    free(metric->first);
+    free(metric->points);
+    accel__wandb_text_free(&metric->last);
+    free(metric);
+}
+
+/* Is `path` that of `outer`, or within it? */
+static bool is_within(const char *path, const char *outer)
+{
+    size_t length = strlen(outer);
+    return !strncmp(path, outer, length) &&
+           (path[length] == '\0' || path[length] == ACCEL__WANDB_SEPARATOR);
+}
+
+void accel__wandb_summary_remove(accel__wandb_summary_t *summary, const char *path)
+{
+    size_t first = lower_bound(summary, path), last = first;
+    while (last < summary->count && is_within(summary->metrics[last]->path, path))
+        metric_free(summary->metrics[last++]);
+    memmove(summary->metrics + first, summary->metrics + last,
+            (summary->count - last) * sizeof(*summary->metrics));
+    summary->count -= last - first;
+}
+
+/* A value within a dictionary takes the place of a value that the dictionary's name had. */
+static void remove_outer(accel__wandb_summary_t *summary, const char *path)
+{
+    const char *end = strchr(path, ACCEL__WANDB_SEPARATOR);
+    for (; end; end = strchr(end + 1, ACCEL__WANDB_SEPARATOR)) {
+        char *outer = strndup(path, (size_t)(end - path));
+        size_t at = outer ? lower_bound(summary, outer) : summary->count;
+        bool found = at < summary->count && !strcmp(summary->metrics[at]->path, outer);
+        if (found)
+            accel__wandb_summary_remove(summary, outer);
+        free(outer);
+    }
+}
+
+static accel__wandb_metric_t *add(accel__wandb_summary_t *summary, const char *path)
+{
     if (summary->count == summary->capacity) {
         size_t capacity = summary->capacity * 2 + 16;
-        accel__wandb_metric_t *grown = realloc(summary->metrics, capacity * sizeof(*grown));
+        accel__wandb_metric_t **grown =
+            realloc(summary->metrics, capacity * sizeof(accel__wandb_metric_t *));
         if (!grown)
             return NULL;
         summary->metrics = grown;
         summary->capacity = capacity;
     }
-    char *copy = strdup(key);
-    if (!copy)
+    accel__wandb_metric_t *metric = calloc(1, sizeof(*metric));
+    if (!metric || !(metric->path = strdup(path))) {
+        free(metric);
         return NULL;
-    accel__wandb_metric_t *metric = &summary->metrics[at];
-    memmove(metric + 1, metric, (summary->count - at) * sizeof(*metric));
-    *metric = (accel__wandb_metric_t){.key = copy, .stride = 1, .type = ACCEL_TYPE_END};
+    }
+    metric->stride = 1;
+    metric->type = ACCEL_TYPE_END;
+    accel__wandb_summary_remove(summary, path);
+    remove_outer(summary, path);
+    size_t at = lower_bound(summary, path);
+    memmove(summary->metrics + at + 1, summary->metrics + at,
+            (summary->count - at) * sizeof(*summary->metrics));
+    summary->metrics[at] = metric;
     summary->count++;
     return metric;
 }
 
-static bool is_number(accel_type_t type)
+accel__wandb_metric_t *accel__wandb_summary_at(accel__wandb_summary_t *summary, const char *path)
 {
-    return type == ACCEL_TYPE_INT || type == ACCEL_TYPE_UINT || type == ACCEL_TYPE_FLOAT;
+    size_t at = lower_bound(summary, path);
+    if (at < summary->count && !strcmp(summary->metrics[at]->path, path))
+        return summary->metrics[at];
+    return add(summary, path);
 }
 
-static bool is_shown(accel_type_t type)
+void accel__wandb_summary_free(accel__wandb_summary_t *summary)
 {
-    return is_number(type) || type == ACCEL_TYPE_BOOL || type == ACCEL_TYPE_STRING;
+    for (size_t i = 0; i < summary->count; i++)
+        metric_free(summary->metrics[i]);
+    free(summary->metrics);
+    *summary = (accel__wandb_summary_t){0};
 }
+
+/* ---- values that are logged ---- */
 
 /* Keep every `stride`-th point; when there is no room left, every second of those. */
 static accel_status_t add_point(accel__wandb_metric_t *metric, double value)
@@ -74,181 +130,157 @@ static accel_status_t add_point(accel__wandb_metric_t *metric, double value)
     return ACCEL_OK;
 }
 
-accel_status_t accel__wandb_summary_set(accel__wandb_summary_t *summary, const char *key,
-                                        const char *json, accel_type_t type)
+/* NaN stays, once it was logged: so it is in stock, and a minimum that passes over it would hide
+ * that the training broke. */
+static accel_status_t add_number(accel__wandb_metric_t *metric, double value)
 {
-    accel__wandb_metric_t *metric = find_or_add(summary, key);
-    char *copy = strdup(json);
-    if (!metric || !copy) {
-        free(copy);
-        return accel__wandb_fail_memory();
-    }
-    free(metric->json);
-    metric->json = copy;
-    metric->type = type;
-    return ACCEL_OK;
+    bool first = metric->count++ == 0, nan = isnan(value) || isnan(metric->min);
+    metric->min = first ? value : nan ? NAN : fmin(metric->min, value);
+    metric->max = first ? value : nan ? NAN : fmax(metric->max, value);
+    metric->total += value;
+    return add_point(metric, value);
 }
 
-accel_status_t accel__wandb_summary_add_row(accel__wandb_summary_t *summary,
-                                            const accel__wandb_row_t *row)
+static bool is_number(accel_type_t type)
 {
-    accel_status_t status = ACCEL_OK;
-    for (size_t i = 0; i < row->count && !status; i++) {
-        const accel__wandb_leaf_t *leaf = &row->leaves[i];
-        bool nested = leaf->depth > 1;
-        if (leaf->path[0][0] == '_' || leaf->type == ACCEL_TYPE_NULL)
-            continue;
-        status = accel__wandb_summary_set(summary, leaf->path[0], nested ? "" : leaf->json,
-                                          nested ? ACCEL_TYPE_DICT : leaf->type);
-        if (!status && !nested && is_number(leaf->type))
-            status = add_point(find_or_add(summary, leaf->path[0]), leaf->number);
+    return type == ACCEL_TYPE_INT || type == ACCEL_TYPE_UINT || type == ACCEL_TYPE_FLOAT;
+}
+
+accel_status_t accel__wandb_summary_log(accel__wandb_metric_t *metric,
+                                        const accel__wandb_leaf_t *leaf)
+{
+    if (!metric->first)
+        metric->first = strdup(leaf->json);
+    if (!metric->first)
+        return accel__wandb_fail_memory();
+    bool tracks_last = metric->summary & ACCEL__WANDB_LAST;
+    if (leaf->type != ACCEL_TYPE_NULL || tracks_last || metric->type == ACCEL_TYPE_END) {
+        metric->last.length = 0;
+        accel__wandb_text_puts(&metric->last, leaf->json);
+        metric->type = leaf->type;
     }
+    if (metric->last.failed)
+        return accel__wandb_fail_memory();
+    return is_number(leaf->type) ? add_number(metric, leaf->number) : ACCEL_OK;
+}
+
+static void put_part(const accel__wandb_metric_t *metric, accel__wandb_text_t *text, unsigned flag,
+                     const char *name)
+{
+    if (!(metric->summary & flag))
+        return;
+    accel__wandb_text_printf(text, "%s\"%s\":", text->data[text->length - 1] == '{' ? "" : ",",
+                             name);
+    double count = (double)metric->count;
+    if (flag == ACCEL__WANDB_FIRST)
+        accel__wandb_text_puts(text, metric->first);
+    else if (flag == ACCEL__WANDB_LAST)
+        accel__wandb_text_puts(text, metric->last.data);
+    else if (flag == ACCEL__WANDB_MIN)
+        accel__wandb_json_number(text, metric->min, ACCEL__WANDB_JSON_CORE);
+    else if (flag == ACCEL__WANDB_MAX)
+        accel__wandb_json_number(text, metric->max, ACCEL__WANDB_JSON_CORE);
+    else
+        accel__wandb_json_number(text, metric->count ? metric->total / count : NAN,
+                                 ACCEL__WANDB_JSON_CORE);
+}
+
+bool accel__wandb_summary_shown(const accel__wandb_metric_t *metric, accel__wandb_text_t *text)
+{
+    unsigned parts = metric->summary & ~(unsigned)ACCEL__WANDB_COPY;
+    if (metric->type == ACCEL_TYPE_END || (metric->summary & ACCEL__WANDB_NONE) ||
+        (!parts && metric->type == ACCEL_TYPE_NULL))
+        return false;
+    if (!parts || !metric->first) {
+        accel__wandb_text_puts(text, metric->last.data);
+        return true;
+    }
+    accel__wandb_text_puts(text, "{");
+    put_part(metric, text, ACCEL__WANDB_LAST, "last");
+    put_part(metric, text, ACCEL__WANDB_FIRST, "first");
+    put_part(metric, text, ACCEL__WANDB_MAX, "max");
+    put_part(metric, text, ACCEL__WANDB_MIN, "min");
+    put_part(metric, text, ACCEL__WANDB_MEAN, "mean");
+    accel__wandb_text_puts(text, "}");
+    return true;
+}
+
+/* ---- values set by hand ---- */
+
+static accel_status_t set_leaf(accel__wandb_summary_t *summary, const accel__wandb_leaf_t *leaf)
+{
+    accel__wandb_text_t path = {0};
+    const char *name = accel__wandb_leaf_path(leaf, &path);
+    accel__wandb_metric_t *metric = name ? accel__wandb_summary_at(summary, name) : NULL;
+    accel__wandb_text_free(&path);
+    if (!metric)
+        return accel__wandb_fail_memory();
+    metric->last.length = 0;
+    accel__wandb_text_puts(&metric->last, leaf->json);
+    metric->type = strcmp(leaf->json, "null") ? leaf->type : ACCEL_TYPE_NULL;
+    metric->summary = 0;
+    return metric->last.failed ? accel__wandb_fail_memory() : ACCEL_OK;
+}
+
+accel_status_t accel__wandb_summary_set(accel__wandb_summary_t *summary, const accel_item_t *values)
+{
+    accel__wandb_row_t row = {0};
+    accel_status_t status = accel__wandb_row_merge(&row, values, ACCEL__WANDB_JSON_FRONT);
+    for (const accel_item_t *item = values; item && item->type != ACCEL_TYPE_END; item++) {
+        if (item->type == ACCEL_TYPE_DICT && !status)
+            accel__wandb_summary_remove(summary, item->key);
+    }
+    for (size_t i = 0; i < row.count && !status; i++)
+        status = set_leaf(summary, &row.leaves[i]);
+    accel__wandb_row_clear(&row);
+    free(row.leaves);
     return status;
 }
 
-void accel__wandb_summary_free(accel__wandb_summary_t *summary)
+/* ---- the whole ---- */
+
+/* Close the dictionaries that the next path is not in, open those that it is in and the last one
+ * was not; then its key. */
+static void put_key(accel__wandb_text_t *text, const char *last, const char *path)
 {
+    size_t same = 0, at = 0;
+    for (size_t i = 0; last[i] && last[i] == path[i]; i++) {
+        if (path[i] == ACCEL__WANDB_SEPARATOR)
+            same = i + 1;
+    }
+    for (const char *c = last + same; *c; c++)
+        accel__wandb_text_puts(text, *c == ACCEL__WANDB_SEPARATOR ? "}" : "");
+    accel__wandb_text_puts(text, *last ? "," : "");
+    for (at = same; path[at];) {
+        size_t length = strcspn(path + at, "\x1f");
+        char *key = strndup(path + at, length);
+        if (key)
+            accel__wandb_json_string(text, key);
+        else
+            text->failed = true;
+        free(key);
+        at += length;
+        accel__wandb_text_puts(text, path[at] ? ":{" : ":");
+        at += path[at] != '\0';
+    }
+}
+
+void accel__wandb_summary_json(const accel__wandb_summary_t *summary, accel__wandb_text_t *text)
+{
+    const char *last = "";
+    accel__wandb_text_puts(text, "{");
     for (size_t i = 0; i < summary->count; i++) {
-        free(summary->metrics[i].key);
-        free(summary->metrics[i].json);
-        free(summary->metrics[i].points);
-    }
-    free(summary->metrics);
-    *summary = (accel__wandb_summary_t){0};
-}
-
-/* ---- printing ---- */
-
-typedef struct {
-    const char *key;
-    char *value;
-} line_t;
-
-typedef struct {
-    line_t lines[MAX_LINES];
-    size_t count, total;
-} grid_t;
-
-static int width_of(const char *text)
-{
-    int width = 0;
-    for (; *text; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80;
-    return width;
-}
-
-static void print_grid(grid_t *grid, const char *title, const accel__wandb_console_t *console)
-{
-    char more[32];
-    int width = snprintf(more, sizeof(more), "+%zu", grid->total - grid->count);
-    if (grid->total == grid->count)
-        width = 0;
-    for (size_t i = 0; i < grid->count; i++)
-        width = width_of(grid->lines[i].key) > width ? width_of(grid->lines[i].key) : width;
-    if (grid->count) {
-        accel__wandb_say(console, "%s", "");
-        accel__wandb_say(console, "%s", title);
-    }
-    for (size_t i = 0; i < grid->count; i++) {
-        const line_t *line = &grid->lines[i];
-        accel__wandb_say(console, "%*s%s %s", width - width_of(line->key), "", line->key,
-                         line->value);
-    }
-    if (grid->count && grid->total > grid->count)
-        accel__wandb_say(console, "%*s ...", width, more);
-    for (size_t i = 0; i < grid->count; i++)
-        free(grid->lines[i].value);
-}
-
-/* Eight heights between the least and the greatest finite value; a blank for the others. */
-static char *sparkline(const accel__wandb_metric_t *metric)
-{
-    double low = INFINITY, high = -INFINITY;
-    for (size_t i = 0; i < metric->num_points; i++) {
-        if (isfinite(metric->points[i])) {
-            low = fmin(low, metric->points[i]);
-            high = fmax(high, metric->points[i]);
+        const accel__wandb_metric_t *metric = summary->metrics[i];
+        accel__wandb_text_t value = {0};
+        if (accel__wandb_summary_shown(metric, &value) && !value.failed) {
+            put_key(text, last, metric->path);
+            accel__wandb_text_append(text, value.data, value.length);
+            last = metric->path;
         }
+        text->failed = text->failed || value.failed;
+        accel__wandb_text_free(&value);
     }
-    if (low > high)
-        return NULL;
-    accel__wandb_text_t text = {0};
-    size_t width = metric->num_points < SPARK_WIDTH ? metric->num_points : SPARK_WIDTH;
-    for (size_t i = 0; i < width; i++) {
-        size_t last = metric->num_points - 1;
-        double value = metric->points[width > 1 ? i * last / (width - 1) : 0];
-        double height = high > low ? 7 * (value / (high - low) - low / (high - low)) : 0;
-        char bar[] = "\xe2\x96\x81"; /* U+2581, the lowest; the others follow it */
-        if (isfinite(value) && isfinite(height)) {
-            bar[2] = (char)(bar[2] + (int)lrint(height));
-            accel__wandb_text_puts(&text, bar);
-        } else {
-            accel__wandb_text_puts(&text, " ");
-        }
-    }
-    return text.data;
-}
-
-/* A value as Python prints it, a float rounded to five places, a long text cut. */
-static char *shown_value(const accel__wandb_metric_t *metric)
-{
-    accel__wandb_text_t text = {0};
-    if (metric->type == ACCEL_TYPE_BOOL) {
-        accel__wandb_text_puts(&text, metric->json[0] == 't' ? "True" : "False");
-    } else if (metric->type == ACCEL_TYPE_STRING) {
-        const char *start = metric->json + 1, *end = start;
-        size_t length = strlen(start) - 1, shown = 0;
-        for (; end < start + length && (shown < 20 || ((unsigned char)*end & 0xc0) == 0x80); end++)
-            shown += ((unsigned char)*end & 0xc0) != 0x80;
-        accel__wandb_text_append(&text, start, (size_t)(end - start));
-        if (shown >= 20)
-            accel__wandb_text_puts(&text, "...");
-    } else if (!strpbrk(metric->json, ".eIN")) {
-        accel__wandb_text_puts(&text, strcmp(metric->json, "-0") ? metric->json : "0");
-    } else if (strpbrk(metric->json, "IN")) {
-        accel__wandb_text_puts(&text, metric->json[0] == 'N'   ? "nan"
-                                      : metric->json[0] == '-' ? "-inf"
-                                                               : "inf");
-    } else {
-        char rounded[400];
-        snprintf(rounded, sizeof(rounded), "%.5f", strtod(metric->json, NULL));
-        accel__wandb_json_number(&text, strtod(rounded, NULL), ACCEL__WANDB_JSON_SHOWN);
-    }
-    return text.data;
-}
-
-static void collect(grid_t *grid, const char *key, char *value)
-{
-    if (!value)
-        return;
-    if (grid->count == MAX_LINES) {
-        free(value);
-        return;
-    }
-    grid->lines[grid->count++] = (line_t){key, value};
-}
-
-void accel__wandb_summary_print(const accel__wandb_summary_t *summary,
-                                const accel__wandb_console_t *console)
-{
-    grid_t history = {0}, last = {0};
-    if (console->silent || console->quiet)
-        return;
-    for (size_t i = 0; i < summary->count; i++) {
-        const accel__wandb_metric_t *metric = &summary->metrics[i];
-        if (metric->num_points) {
-            history.total++;
-            collect(&history, metric->key, sparkline(metric));
-        }
-        if (is_shown(metric->type)) {
-            last.total++;
-            collect(&last, metric->key, shown_value(metric));
-        } else if (last.count == MAX_LINES) {
-            last.total++; /* stock's count of the rest takes in what it would not show */
-        }
-    }
-    print_grid(&history, "Run history:", console);
-    print_grid(&last, "Run summary:", console);
-    if (history.count || last.count)
-        accel__wandb_say(console, "%s", "");
+    for (; *last; last++)
+        accel__wandb_text_puts(text, *last == ACCEL__WANDB_SEPARATOR ? "}" : "");
+    accel__wandb_text_puts(text, "}");
 }

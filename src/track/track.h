@@ -15,6 +15,7 @@ typedef struct accel__trackers_options {
     const char *logging_dir; /* NULL: none */
     const char *journal;     /* "async", "sync", or NULL: ACCEL_JOURNAL, else "async" */
     int32_t process_index, num_processes;
+    bool without_project; /* init may be given no project's name */
 } accel__trackers_options_t;
 
 /* Parse log_with and find every class (plugins are loaded where the tracker will run); an

@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One tracker of an accelerator: every call of a slot goes through here. */
-#include "track/media.h"
 #include "track/tracker.h"
+#include "track/media.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- entering and leaving ---- */
-
-/* A slot need not leave a text, and one left by an earlier failure must not pass for its own:
- * so the text is compared with what was there before. */
-typedef struct slot_call {
-    char text_before[160];
-} slot_call_t;
 
 /* Is this thread inside a slot? What a slot would wait for by calling back, a lock or the
  * journal, may be waiting for that very slot. */
@@ -43,13 +37,13 @@ static void unlock_slots(accel_tracker_t *tracker)
     pthread_mutex_unlock(&tracker->lock);
 }
 
-static void before_slot(slot_call_t *call)
+static void before_slot(accel__slot_call_t *call)
 {
     snprintf(call->text_before, sizeof(call->text_before), "%s", accel_last_error());
 }
 
 /* The status of a slot, its text made to name the tracker. */
-static accel_status_t after_slot(const accel_tracker_t *tracker, const slot_call_t *call,
+static accel_status_t after_slot(const accel_tracker_t *tracker, const accel__slot_call_t *call,
                                  const char *slot, accel_status_t status)
 {
     size_t compared = sizeof(call->text_before) - 1;
@@ -75,7 +69,7 @@ static void remember(accel_tracker_t *tracker, accel_status_t status, bool repor
 
 static accel_status_t flush_locked(accel_tracker_t *tracker)
 {
-    slot_call_t call;
+    accel__slot_call_t call;
 
     if (!tracker->unflushed || !tracker->slots.flush)
         return ACCEL_OK;
@@ -84,9 +78,8 @@ static accel_status_t flush_locked(accel_tracker_t *tracker)
     return after_slot(tracker, &call, "flush", tracker->slots.flush(tracker->state));
 }
 
-/* Before a slot other than log: all that was logged is delivered and flushed, and the tracker
- * is ours until leave(). A failure of the flush belongs to the rows, not to this call. */
-static accel_status_t enter(accel_tracker_t *tracker, slot_call_t *call)
+/* A failure of the flush belongs to the rows, not to this call. */
+accel_status_t accel__tracker_enter(accel_tracker_t *tracker, accel__slot_call_t *call)
 {
     accel_status_t status = accel__trackers_check_running(tracker->owner);
 
@@ -105,8 +98,8 @@ static accel_status_t enter(accel_tracker_t *tracker, slot_call_t *call)
     return ACCEL_OK;
 }
 
-static accel_status_t leave(accel_tracker_t *tracker, const slot_call_t *call, const char *slot,
-                            accel_status_t status)
+accel_status_t accel__tracker_leave(accel_tracker_t *tracker, const accel__slot_call_t *call,
+                                    const char *slot, accel_status_t status)
 {
     status = after_slot(tracker, call, slot, status);
     unlock_slots(tracker);
@@ -146,7 +139,7 @@ static accel_status_t create_and_start(accel_tracker_t *tracker, const accel_tra
 {
     const accel_tracker_class_t *slots = &tracker->slots;
     accel_status_t status;
-    slot_call_t call;
+    accel__slot_call_t call;
 
     tracker->failure = ACCEL_OK;
     before_slot(&call);
@@ -168,7 +161,7 @@ accel_status_t accel__tracker_start(accel_tracker_t *tracker, const accel_tracke
 {
     const accel_tracker_class_t *slots = &tracker->slots;
     accel_status_t status = lock_slots(tracker);
-    slot_call_t call;
+    accel__slot_call_t call;
 
     if (status != ACCEL_OK)
         return status;
@@ -184,7 +177,7 @@ accel_status_t accel__tracker_start(accel_tracker_t *tracker, const accel_tracke
 static accel_status_t finish_locked(accel_tracker_t *tracker, int32_t exit_code)
 {
     accel_status_t status;
-    slot_call_t call;
+    accel__slot_call_t call;
 
     remember(tracker, flush_locked(tracker), false);
     before_slot(&call);
@@ -213,7 +206,7 @@ accel_status_t accel__tracker_deliver(accel_tracker_t *tracker, const accel_item
                                       int64_t step, double timestamp, bool flush)
 {
     accel_status_t status = lock_slots(tracker);
-    slot_call_t call;
+    accel__slot_call_t call;
 
     if (status != ACCEL_OK)
         return status;
@@ -241,36 +234,6 @@ accel_status_t accel__tracker_flush(accel_tracker_t *tracker)
     remember(tracker, status, true);
     unlock_slots(tracker);
     return status;
-}
-
-/* ---- what <accel/wandb.h> needs ---- */
-
-accel_status_t accel__tracker_update_config(accel_tracker_t *tracker, const accel_item_t *values)
-{
-    accel_status_t status;
-    slot_call_t call;
-
-    if (!tracker->slots.store_init_configuration)
-        return unsupported(tracker, "a configuration");
-    status = enter(tracker, &call);
-    if (status != ACCEL_OK)
-        return status;
-    return leave(tracker, &call, "store_init_configuration",
-                 tracker->slots.store_init_configuration(tracker->state, values));
-}
-
-accel_status_t accel__tracker_update_summary(accel_tracker_t *tracker, const accel_item_t *values)
-{
-    accel_status_t status;
-    slot_call_t call;
-
-    if (!tracker->slots.update_summary)
-        return unsupported(tracker, "a summary");
-    status = enter(tracker, &call);
-    if (status != ACCEL_OK)
-        return status;
-    return leave(tracker, &call, "update_summary",
-                 tracker->slots.update_summary(tracker->state, values));
 }
 
 const char *accel__tracker_info(accel_tracker_t *tracker, const char *what)
@@ -364,21 +327,21 @@ accel_status_t accel_tracker_log_images(accel_tracker_t *tracker, const char *ke
                                         int64_t step)
 {
     accel_status_t status = check_handle(tracker, "accel_tracker_log_images");
-    slot_call_t call;
+    accel__slot_call_t call;
 
     if (status == ACCEL_OK)
         status = check_images(key, images, num_images);
     if (status != ACCEL_OK || !tracker->here)
         return status;
     if (!tracker->slots.log_images)
-        return tracker->slots.logs_media
-                   ? log_images_as_row(tracker, key, images, num_images, step)
-                   : unsupported(tracker, "images");
-    status = enter(tracker, &call);
+        return tracker->slots.logs_media ? log_images_as_row(tracker, key, images, num_images, step)
+                                         : unsupported(tracker, "images");
+    status = accel__tracker_enter(tracker, &call);
     if (status != ACCEL_OK)
         return status;
-    return leave(tracker, &call, "log_images",
-                 tracker->slots.log_images(tracker->state, key, images, num_images, step));
+    return accel__tracker_leave(
+        tracker, &call, "log_images",
+        tracker->slots.log_images(tracker->state, key, images, num_images, step));
 }
 
 static size_t list_length(const accel_item_t *items)
@@ -435,7 +398,7 @@ accel_status_t accel_tracker_log_table(accel_tracker_t *tracker, const char *nam
                                        int64_t step)
 {
     accel_status_t status = check_handle(tracker, "accel_tracker_log_table");
-    slot_call_t call;
+    accel__slot_call_t call;
 
     if (status == ACCEL_OK)
         status = check_table(name, columns, rows);
@@ -444,18 +407,19 @@ accel_status_t accel_tracker_log_table(accel_tracker_t *tracker, const char *nam
     if (!tracker->slots.log_table)
         return tracker->slots.logs_media ? log_table_as_row(tracker, name, columns, rows, step)
                                          : unsupported(tracker, "tables");
-    status = enter(tracker, &call);
+    status = accel__tracker_enter(tracker, &call);
     if (status != ACCEL_OK)
         return status;
-    return leave(tracker, &call, "log_table",
-                 tracker->slots.log_table(tracker->state, name, columns, rows, step));
+    return accel__tracker_leave(
+        tracker, &call, "log_table",
+        tracker->slots.log_table(tracker->state, name, columns, rows, step));
 }
 
 accel_status_t accel_tracker_log_artifact(accel_tracker_t *tracker,
                                           const accel_artifact_t *artifact)
 {
     accel_status_t status = check_handle(tracker, "accel_tracker_log_artifact");
-    slot_call_t call;
+    accel__slot_call_t call;
 
     if (status == ACCEL_OK && !artifact)
         status = accel__fail(ACCEL_ERR_INVALID, "accel_tracker_log_artifact: artifact is NULL");
@@ -463,9 +427,10 @@ accel_status_t accel_tracker_log_artifact(accel_tracker_t *tracker,
         return status;
     if (!tracker->slots.log_artifact)
         return unsupported(tracker, "artifacts");
-    status = enter(tracker, &call);
+    status = accel__tracker_enter(tracker, &call);
     if (status != ACCEL_OK)
         return status;
-    return leave(tracker, &call, "log_artifact",
-                 tracker->slots.log_artifact(tracker->state, accel_artifact_view(artifact)));
+    return accel__tracker_leave(
+        tracker, &call, "log_artifact",
+        tracker->slots.log_artifact(tracker->state, accel_artifact_view(artifact)));
 }

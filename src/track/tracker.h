@@ -48,6 +48,8 @@ extern const accel_tracker_class_t accel__jsonl_class;
 
 struct accel_wandb_run {
     accel_tracker_t *tracker;
+    accel__trackers_t *own;       /* of a run by itself; NULL: an accelerator's */
+    struct accel_wandb_run *next; /* of the runs by themselves that are open */
 };
 
 struct accel_tracker {
@@ -84,16 +86,27 @@ accel_status_t accel__tracker_deliver(accel_tracker_t *tracker, const accel_item
                                       int64_t step, double timestamp, bool flush);
 accel_status_t accel__tracker_flush(accel_tracker_t *tracker);
 
-/* The slots behind <accel/wandb.h>. */
-accel_status_t accel__tracker_update_config(accel_tracker_t *tracker, const accel_item_t *values);
-accel_status_t accel__tracker_update_summary(accel_tracker_t *tracker, const accel_item_t *values);
 const char *accel__tracker_info(accel_tracker_t *tracker, const char *what);
+
+/* Around a call of a slot other than log: all that was logged is delivered and flushed, and the
+ * tracker is the caller's until it leaves. `slot` and `status` are the call's name and result. */
+typedef struct accel__slot_call {
+    char
+        text_before[160]; /* a slot need not leave a text: an older one must not pass for its own */
+} accel__slot_call_t;
+
+accel_status_t accel__tracker_enter(accel_tracker_t *tracker, accel__slot_call_t *call);
+accel_status_t accel__tracker_leave(accel_tracker_t *tracker, const accel__slot_call_t *call,
+                                    const char *slot, accel_status_t status);
 
 /* ---- the trackers of an accelerator (trackers.c) ---- */
 
 /* Log to all, or to `only`. */
 accel_status_t accel__trackers_log_to(accel__trackers_t *trackers, accel_tracker_t *only,
                                       const accel_item_t *values, int64_t step);
+/* The same with any step: `only` knows what it means. */
+accel_status_t accel__trackers_log_unchecked(accel__trackers_t *trackers, accel_tracker_t *only,
+                                             const accel_item_t *values, int64_t step);
 
 /* May slots be called: after init, before finish, in the process that called init, and not
  * from within one? */

@@ -16,7 +16,8 @@ struct accel__trackers {
     size_t count, opened;
     bool any_here;
     bool sync;
-    char *names; /* of log_with, separated by ", " */
+    bool without_project; /* init may do without a project's name */
+    char *names;          /* of log_with, separated by ", " */
     char *logging_dir;
     int32_t process_index, num_processes;
     atomic_int phase;
@@ -166,6 +167,7 @@ accel_status_t accel__trackers_create(const accel__trackers_options_t *options,
         return accel__fail_memory("the trackers", sizeof(*made));
     made->process_index = options->process_index;
     made->num_processes = options->num_processes;
+    made->without_project = options->without_project;
     atomic_init(&made->phase, PHASE_CREATED);
     status = set_up(made, options);
     if (status != ACCEL_OK) {
@@ -298,7 +300,7 @@ accel_status_t accel__trackers_init(accel__trackers_t *trackers, const char *pro
 
     if (atomic_load(&trackers->phase) != PHASE_CREATED)
         return accel__fail(ACCEL_ERR_STATE, "accel_init_trackers was called before");
-    if (!project_name || !*project_name)
+    if (!trackers->without_project && (!project_name || !*project_name))
         return accel__fail(ACCEL_ERR_INVALID, "accel_init_trackers: expected a project's name");
     status = accel__dict_check(config, "config");
     if (status == ACCEL_OK)
@@ -341,14 +343,14 @@ void accel__trackers_drain(accel__trackers_t *trackers)
         accel__journal_drain(trackers->journal);
 }
 
-static accel_status_t check_row(const accel_item_t *values, int64_t step)
+static accel_status_t check_step(int64_t step)
 {
     /* After the last number of all a tracker could not count on. */
-    if ((step < 0 && step != ACCEL_NO_STEP) || step == INT64_MAX)
-        return accel__fail(ACCEL_ERR_INVALID,
-                           "accel_log: step is %lld; expected 0 or more, or ACCEL_NO_STEP",
-                           (long long)step);
-    return accel__row_check(values, "accel_log");
+    if ((step >= 0 && step < INT64_MAX) || step == ACCEL_NO_STEP)
+        return ACCEL_OK;
+    return accel__fail(ACCEL_ERR_INVALID,
+                       "accel_log: step is %lld; expected 0 or more, or ACCEL_NO_STEP",
+                       (long long)step);
 }
 
 /* Rows for trackers that want them now. All are served; the first failure is the result. */
@@ -375,12 +377,12 @@ static accel_status_t deliver_now(accel__trackers_t *trackers, const accel__jour
     return first == ACCEL_OK ? ACCEL_OK : accel__fail(first, "%s", text);
 }
 
-accel_status_t accel__trackers_log_to(accel__trackers_t *trackers, accel_tracker_t *only,
-                                      const accel_item_t *values, int64_t step)
+accel_status_t accel__trackers_log_unchecked(accel__trackers_t *trackers, accel_tracker_t *only,
+                                             const accel_item_t *values, int64_t step)
 {
     static const accel_item_t nothing[] = {{.type = ACCEL_TYPE_END}};
     accel__journal_row_t row = {.target = only, .step = step, .values = values ? values : nothing};
-    accel_status_t status = check_row(values, step), now;
+    accel_status_t status = accel__row_check(values, "accel_log"), now;
 
     if (status == ACCEL_OK)
         status = accel__trackers_check_running(trackers);
@@ -391,6 +393,15 @@ accel_status_t accel__trackers_log_to(accel__trackers_t *trackers, accel_tracker
         status = accel__journal_append(trackers->journal, only, row.values, step, row.timestamp);
     now = deliver_now(trackers, &row);
     return status == ACCEL_OK ? now : status;
+}
+
+accel_status_t accel__trackers_log_to(accel__trackers_t *trackers, accel_tracker_t *only,
+                                      const accel_item_t *values, int64_t step)
+{
+    accel_status_t status = check_step(step);
+
+    return status == ACCEL_OK ? accel__trackers_log_unchecked(trackers, only, values, step)
+                              : status;
 }
 
 accel_status_t accel__trackers_log(accel__trackers_t *trackers, const accel_item_t *values,

@@ -27,6 +27,7 @@ STATE = {
     "base/span.c:active": "what a thread is profiled into",
     "comm/comm.c:worlds_joined": "tells a process's first meeting of ranks from its second",
     "track/registry.c:registered": "classes of the program's own are registered process-wide",
+    "track/wandb/wandb_init.c:open_runs": "runs that exit() finishes, process-wide as exit() is",
     "track/tracker.c:in_slot": "a thread inside a slot must not wait for that slot",
 }
 

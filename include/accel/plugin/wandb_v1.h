@@ -12,10 +12,43 @@ extern "C" {
 
 #define ACCEL_WANDB_V1 "accel_wandb_v1"
 
+/* Steps that the log slot takes beside a tracker's: no step, and the row stays open; and, as ~step,
+ * a step whose row is closed at once. */
+#define ACCEL_WANDB_KEEP_OPEN (INT64_MIN + 1)
+
+/* How values go into the configuration: over what is there; not over another value; where
+ * nothing is. */
+typedef enum {
+    ACCEL_WANDB_CONFIG_UPDATE,
+    ACCEL_WANDB_CONFIG_SET,
+    ACCEL_WANDB_CONFIG_SETDEFAULTS
+} accel_wandb_config_t;
+
+/* What changes while a run lasts. */
+typedef struct {
+    int64_t step, starting_step;
+    double start_time;
+    bool offline, disabled, resumed;
+} accel_wandb_facts_t;
+
 /* `tracker` is what the class's `create` gave. The slots of a run are called as those of the
- * class are: one at a time, after everything logged before has been delivered. */
+ * class are: one at a time, after everything logged before has been delivered. Texts that are
+ * returned belong to the run, and live until the same slot is called again. */
 typedef struct accel_wandb_v1 {
     size_t struct_size;
+    void (*facts)(void *tracker, accel_wandb_facts_t *facts);
+    accel_status_t (*define_metric)(void *tracker, const char *name,
+                                    const accel_wandb_metric_options_t *options);
+    accel_status_t (*config)(void *tracker, const accel_item_t *values, accel_wandb_config_t how);
+    const char *(*config_json)(void *tracker);
+    const char *(*summary_json)(void *tracker);
+    accel_status_t (*summary_remove)(void *tracker, const char *key);
+    /* "name" or "notes" */
+    accel_status_t (*set_text)(void *tracker, const char *what, const char *text);
+    accel_status_t (*set_tags)(void *tracker, const accel_list_t *tags);
+    accel_status_t (*save)(void *tracker, const char *glob, const char *base_path,
+                           accel_wandb_policy_t policy);
+    accel_status_t (*mark_preempting)(void *tracker);
 } accel_wandb_v1_t;
 
 #ifdef __cplusplus
