@@ -20,6 +20,7 @@
 #include <accel/status.h>
 #include <accel/track.h>
 #include <accel/types.h>
+#include <accel/utils.h>
 #include <accel/version.h>
 
 #endif

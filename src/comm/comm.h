@@ -24,6 +24,15 @@ accel_status_t accel__comm_meet(accel_comm_t *comm, const char *operation, uint6
  * lowest failing rank and quotes it. The communicator stays usable. Collective. */
 accel_status_t accel__comm_agree(accel_comm_t *comm, const char *operation, accel_status_t mine);
 
+/* The end of an attempt that may have failed on some ranks only, in the midst of whatever each of
+ * them was in. As accel__comm_agree, but a rank that failed breaks the communicator, with its
+ * status and text, so that the others come out of their collectives and here; and when all ranks
+ * have come, the communicator is whole again. *worst is the lowest status of a rank's own, without
+ * those that came from the breaking. ACCEL_ERR_REMOTE: a rank died or left, and the communicator
+ * stays broken. Nothing posted may be under way. Collective. */
+accel_status_t accel__comm_conclude(accel_comm_t *comm, const char *operation, accel_status_t mine,
+                                    accel_status_t *worst);
+
 /* Are all ranks on this host, so that memory can be shared? */
 bool accel__comm_is_local(const accel_comm_t *comm);
 

@@ -149,6 +149,11 @@ static bool is_dead(const accel_comm_t *comm, int32_t rank)
     return is_gone(comm->meeting.pidfds[rank], false) || is_gone(comm->meeting.sockets[rank], true);
 }
 
+bool accel__is_lost(const accel_comm_t *comm, int32_t rank)
+{
+    return atomic_load(&slot(comm, rank)->left) != 0 || is_dead(comm, rank);
+}
+
 /* What the text about a lost rank ends with. */
 static accel_status_t break_for(accel_comm_t *comm, accel_status_t cause, int32_t rank,
                                 const char *what)

@@ -52,9 +52,13 @@ typedef struct accel__slot {
     uint64_t signature[2];
     unsigned char payload[2][ACCEL__MEET_MAX];
     _Alignas(ACCEL__LINE) accel__record_t record[2];
-    char error[ACCEL__ERROR_SIZE]; /* of accel__comm_agree */
+    char error[ACCEL__ERROR_SIZE]; /* of accel__comm_agree and _conclude */
     int32_t pid;
     cpu_set_t cpus;
+    /* repair.c: meetings that a broken communicator does not hinder, and what is brought there */
+    _Alignas(ACCEL__LINE) _Atomic uint32_t repairs;
+    int32_t verdict;
+    uint64_t num_blocks;
 } accel__slot_t;
 
 typedef struct accel__segment {
@@ -163,6 +167,7 @@ struct accel_comm {
     uint32_t spins;    /* looks at a peer before sleeping */
     uint64_t sequence; /* operations so far */
     uint32_t arrived;  /* meetings so far; wraps around */
+    uint32_t repairs;  /* of these meetings: repair.c */
     uint64_t chunk;    /* staging buffers used so far */
     bool announcing;   /* at the first meeting of a call */
     accel_status_t broken;
@@ -190,6 +195,9 @@ accel_status_t accel__arrive(accel_comm_t *comm, const accel__call_t *call);
 /* Make the communicator broken for every rank, with this cause; the first cause stays.
  * Returns what this rank then has to return. */
 accel_status_t accel__break(accel_comm_t *comm, accel_status_t cause, const char *text);
+
+/* Has the rank died, or left in good order? */
+bool accel__is_lost(const accel_comm_t *comm, int32_t rank);
 
 /* Payload of `rank` for the operation under way. */
 unsigned char *accel__payload(const accel_comm_t *comm, int32_t rank);
