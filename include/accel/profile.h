@@ -15,8 +15,8 @@
  *
  * What the library does on the thread that called accel_profile_begin() is recorded by
  * itself: "data" (accel_loader_next), "backward", "sync_gradients", "clip_grad_norm",
- * "optimizer_step", "zero_grad", "log", the collectives, and within all of these "wait", the
- * time until the slowest rank came. The program adds its own. chrome://tracing and
+ * "optimizer_step", "zero_grad", "log", and within these and all collectives "wait", the time
+ * until the slowest rank came. The program adds its own. chrome://tracing and
  * ui.perfetto.dev show the files; those of several ranks of a host have one clock and can be
  * joined. Without a profile a span costs a read of a thread's variable. */
 #ifndef ACCEL_PROFILE_H

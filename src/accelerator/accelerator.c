@@ -2,6 +2,8 @@
 /* The façade: ties the rooms together and holds no algorithm. */
 #include "accelerator/accelerator.h"
 
+#include "base/span.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -390,8 +392,13 @@ accel_status_t accel_init_trackers(accel_t *accelerator, const char *project_nam
 
 accel_status_t accel_log(accel_t *accelerator, const accel_item_t *values, int64_t step)
 {
+    accel_status_t status;
+
     REQUIRE(accelerator, "accel_log");
-    return accel__trackers_log(accelerator->trackers, values, step);
+    accel__span_begin("log");
+    status = accel__trackers_log(accelerator->trackers, values, step);
+    accel__span_end();
+    return status;
 }
 
 accel_tracker_t *accel_get_tracker(accel_t *accelerator, const char *name)

@@ -2,6 +2,8 @@
 /* The façade's training half: prepare and the step. */
 #include "accelerator/accelerator.h"
 
+#include "base/span.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,7 +214,12 @@ accel_status_t accel_backward(accel_t *accelerator, accel_model_t *model)
 {
     accel_status_t status = check_model(accelerator, model, "accel_backward");
 
-    return status == ACCEL_OK ? accel__model_backward(model) : status;
+    if (status != ACCEL_OK)
+        return status;
+    accel__span_begin("backward");
+    status = accel__model_backward(model);
+    accel__span_end();
+    return status;
 }
 
 double accel_gradient_scale(const accel_t *accelerator)
@@ -260,7 +267,12 @@ accel_status_t accel_sync_gradients(accel_t *accelerator, accel_model_t *model)
 {
     accel_status_t status = check_model(accelerator, model, "accel_sync_gradients");
 
-    return status == ACCEL_OK ? accel__model_sync_gradients(model) : status;
+    if (status != ACCEL_OK)
+        return status;
+    accel__span_begin("sync_gradients");
+    status = accel__model_sync_gradients(model);
+    accel__span_end();
+    return status;
 }
 
 accel_status_t accel_clip_grad_norm(accel_t *accelerator, accel_model_t *model, double max_norm,
@@ -268,7 +280,12 @@ accel_status_t accel_clip_grad_norm(accel_t *accelerator, accel_model_t *model, 
 {
     accel_status_t status = check_model(accelerator, model, "accel_clip_grad_norm");
 
-    return status == ACCEL_OK ? accel__model_clip_grad_norm(model, max_norm, norm) : status;
+    if (status != ACCEL_OK)
+        return status;
+    accel__span_begin("clip_grad_norm");
+    status = accel__model_clip_grad_norm(model, max_norm, norm);
+    accel__span_end();
+    return status;
 }
 
 accel_status_t accel_clip_grad_value(accel_t *accelerator, accel_model_t *model,

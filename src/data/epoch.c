@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop: begin, next, end. */
+#include "base/span.h"
 #include "comm/comm.h"
 #include "data/loader.h"
 
@@ -146,7 +147,9 @@ accel_status_t accel_loader_next(accel_loader_t *loader, accel_batch_t *batch)
     if (!loader->under_way)
         return accel__fail(ACCEL_ERR_STATE,
                            "accel_loader_next: no epoch is under way; call accel_loader_begin()");
+    accel__span_begin("data");
     status = loader->dispatches ? accel__dispatch_next(loader, batch) : take(loader, batch);
+    accel__span_end();
     if (status != ACCEL_OK) {
         accel_loader_end(loader);
         if (status == ACCEL_END) {

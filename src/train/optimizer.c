@@ -223,12 +223,13 @@ static const void *gather_average(accel_optimizer_t *optimizer, const accel__run
 }
 
 /* The average of `count` gradients of their own type: summed now, if it was not before. */
-static const void *averaged(accel_optimizer_t *optimizer, const accel__run_t *run, size_t first,
-                            size_t count)
+static const void *averaged(accel_optimizer_t *optimizer, int bucket, size_t first, size_t count)
 {
+    const accel__run_t *run = &optimizer->model->layout.runs[bucket];
     accel__arena_t *arena = &optimizer->model->arena;
 
-    if (arena->num_ranks > 1 && optimizer->model->phase == ACCEL__RAW) {
+    if (arena->num_ranks > 1 && optimizer->model->phase == ACCEL__RAW &&
+        accel__overlap_is_raw(&optimizer->model->overlap, bucket)) {
         accel__arena_average(arena, run, first, count, optimizer->average);
         return optimizer->average;
     }
@@ -245,7 +246,7 @@ static void update_block(accel_optimizer_t *optimizer, const accel__segment_t *s
     const accel__run_t *run = &optimizer->model->layout.runs[segment->run];
     accel__piece_t piece = {.dtype = run->dtype,
                             .values = accel__arena_values(arena, run, first),
-                            .gradients = averaged(optimizer, run, first, count),
+                            .gradients = averaged(optimizer, segment->run, first, count),
                             .count = count,
                             .param = segment->param,
                             .first = first - segment->begin};
@@ -357,8 +358,11 @@ accel_status_t accel_optimizer_zero_grad(accel_optimizer_t *optimizer)
 
     if (status != ACCEL_OK)
         return status;
-    if (!optimizer->state || accel__is_sync_step(optimizer->state))
-        accel__model_zero_gradients(optimizer->model);
+    if (optimizer->state && !accel__is_sync_step(optimizer->state))
+        return ACCEL_OK;
+    accel__span_begin("zero_grad");
+    accel__model_zero_gradients(optimizer->model);
+    accel__span_end();
     return ACCEL_OK;
 }
 
