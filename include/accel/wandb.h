@@ -162,11 +162,62 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_summary_update(accel_wa
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_summary_remove(accel_wandb_run_t *run,
                                                                         const char *key);
 
-/* ---- files and the rest ---- */
-
 /* run.log_artifact(artifact) */
 ACCEL_API ACCEL_NODISCARD accel_status_t
 accel_wandb_run_log_artifact(accel_wandb_run_t *run, const accel_artifact_t *artifact);
+
+/* ---- artifacts that the server has ---- */
+
+/* One version of one; independent of the run that asked for it. */
+typedef struct accel_wandb_artifact accel_wandb_artifact_t;
+
+/* run.use_artifact(name, type): find "[[ENTITY/]PROJECT/]NAME[:ALIAS]" (":latest" where there is
+ * none; entity and project are the run's) and have the run say that it uses it. `type` NULL: any;
+ * another type than the artifact's is ACCEL_ERR_INVALID. ACCEL_ERR_NOT_FOUND if there is none,
+ * ACCEL_ERR_STATE offline. Asks the server, for at most WANDB_INIT_TIMEOUT. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_use_artifact(
+    accel_wandb_run_t *run, const char *name, const char *type, accel_wandb_artifact_t **artifact);
+
+/* wandb.Api().artifact(name, type): the same without a run. Entity and project, where the name has
+ * none, are WANDB_ENTITY (else the API key's owner) and WANDB_PROJECT. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_artifact_get(
+    const char *name, const char *type, accel_wandb_artifact_t **artifact);
+
+ACCEL_API void accel_wandb_artifact_destroy(accel_wandb_artifact_t *artifact);
+
+/* Name, type, description, metadata, aliases and entries (whose local_path is NULL, and whose
+ * digest is there for files too). Valid as long as the artifact. */
+ACCEL_API const accel_artifact_view_t *
+accel_wandb_artifact_view(const accel_wandb_artifact_t *artifact);
+
+/* "id", "version" ("v3"), "digest", "entity", "project", "qualified_name"
+ * ("ENTITY/PROJECT/NAME:v3"); NULL for other words. Valid as long as the artifact. */
+ACCEL_API const char *accel_wandb_artifact_info(const accel_wandb_artifact_t *artifact,
+                                                const char *what);
+
+typedef struct accel_wandb_download_options {
+    size_t struct_size;
+    const char *root;        /* NULL: $WANDB_ARTIFACT_DIR/NAME:VERSION, else below ./artifacts */
+    const char *path_prefix; /* only entries whose path begins so; NULL: all */
+    bool skip_cache;         /* neither look into nor fill the cache */
+    bool skip_references;    /* leave out what is not a file of the artifact */
+} accel_wandb_download_options_t;
+
+ACCEL__OPTIONS_INIT(accel_wandb_download_options)
+#define ACCEL_WANDB_DOWNLOAD_OPTIONS(...) \
+    ACCEL__OPTIONS(accel_wandb_download_options_t, __VA_ARGS__)
+
+/* artifact.download(root): bring its files into a folder, which is made; some at a time. Files that
+ * are there with the right digest stay; others of the folder are left alone. Every file is checked
+ * against its digest, and appears whole or not at all. Kept in the cache as stock keeps it
+ * ($WANDB_CACHE_DIR/artifacts). A path that leads out of the folder, or over a symbolic link
+ * within it, is an error. References to file:// are copied; others are ACCEL_ERR_UNSUPPORTED
+ * unless skipped. *root (NULL: not asked for) is the folder, valid until the next download. */
+ACCEL_API ACCEL_NODISCARD accel_status_t
+accel_wandb_artifact_download(accel_wandb_artifact_t *artifact,
+                              const accel_wandb_download_options_t *options, const char **root);
+
+/* ---- files and the rest ---- */
 
 /* When a saved file is uploaded: whenever it changes, at once, or when the run ends. */
 typedef enum accel_wandb_policy {

@@ -44,19 +44,15 @@ static accel_status_t digest_stream(EVP_MD_CTX *md5, int fd, int copy_fd, char *
     }
 }
 
-accel_status_t accel__wandb_file_digest(const char *path, int copy_fd, char digest[25],
-                                        int64_t *size)
+accel_status_t accel__wandb_fd_digest(int fd, const char *path, int copy_fd, char digest[25],
+                                      int64_t *size)
 {
     unsigned char hash[MD5_SIZE];
     accel_status_t status = ACCEL_OK;
     char *piece = malloc(PIECE);
     EVP_MD_CTX *md5 = EVP_MD_CTX_new();
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
     *size = 0;
-    if (fd < 0)
-        status =
-            accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot read the artifact's file", path);
-    else if (!piece || !md5)
+    if (!piece || !md5)
         status = accel__wandb_fail_memory();
     else if (EVP_DigestInit_ex(md5, EVP_md5(), NULL) != 1)
         status = fail_digest();
@@ -66,10 +62,20 @@ accel_status_t accel__wandb_file_digest(const char *path, int copy_fd, char dige
         status = fail_digest();
     if (!status)
         EVP_EncodeBlock((unsigned char *)digest, hash, MD5_SIZE);
-    if (fd >= 0)
-        close(fd);
     EVP_MD_CTX_free(md5);
     free(piece);
+    return status;
+}
+
+accel_status_t accel__wandb_file_digest(const char *path, int copy_fd, char digest[25],
+                                        int64_t *size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot read the artifact's file",
+                                       path);
+    accel_status_t status = accel__wandb_fd_digest(fd, path, copy_fd, digest, size);
+    close(fd);
     return status;
 }
 

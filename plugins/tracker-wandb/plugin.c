@@ -2,6 +2,7 @@
 /* The tracker's slots: each holds the run's lock, as the monitor's threads write records too. */
 #include <string.h>
 
+#include "download/remote.h"
 #include "run.h"
 
 static accel_status_t wandb_create(void *context, const accel_tracker_init_t *init, void **tracker)
@@ -169,6 +170,69 @@ static accel_status_t v1_mark_preempting(void *tracker)
     return status;
 }
 
+/* The names that a run's own calls mean are those the server has given it. */
+static accel_status_t v1_artifact_get(void *tracker, const char *name, const char *type,
+                                      void **artifact)
+{
+    accel__wandb_run_t *run = tracker;
+    const accel_tracker_init_t nothing = {.struct_size = sizeof(nothing), .num_processes = 1};
+    accel__wandb_settings_t settings;
+    accel__wandb_remote_t *remote = NULL;
+    if (run && run->settings.effective_mode != ACCEL__WANDB_ONLINE)
+        return accel__wandb_fail(ACCEL_ERR_STATE,
+                                 "wandb: an artifact cannot be used offline; accel_wandb_init() "
+                                 "with \"mode\", \"online\" needs an API key");
+    accel_status_t status = run ? ACCEL_OK : accel__wandb_settings_create(&nothing, &settings);
+    if (status)
+        return status;
+    const accel__wandb_settings_t *known = run ? &run->settings : &settings;
+    status = accel__wandb_remote_get(
+        &(accel__wandb_wanted_t){
+            .settings = known,
+            .entity = run ? accel__wandb_fact(run, "entity") : known->entity,
+            .project = run ? accel__wandb_fact(run, "project") : known->project,
+            .name = name,
+            .type = type,
+            .run_id = run ? known->run_id : NULL},
+        &remote);
+    if (!run)
+        accel__wandb_settings_free(&settings);
+    *artifact = remote;
+    return status;
+}
+
+static const accel_artifact_view_t *v1_artifact_view(void *artifact)
+{
+    return &((const accel__wandb_remote_t *)artifact)->view;
+}
+
+static const char *v1_artifact_info(void *artifact, const char *what)
+{
+    const accel__wandb_remote_t *remote = artifact;
+    const struct {
+        const char *name, *value;
+    } facts[] = {{"id", remote->id},           {"version", remote->version},
+                 {"digest", remote->digest},   {"entity", remote->entity},
+                 {"project", remote->project}, {"qualified_name", remote->qualified_name},
+                 {"root", remote->root}};
+    for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); i++) {
+        if (!strcmp(facts[i].name, what))
+            return facts[i].value;
+    }
+    return NULL;
+}
+
+static accel_status_t v1_artifact_download(void *artifact,
+                                           const accel_wandb_download_options_t *options)
+{
+    return accel__wandb_remote_download(artifact, options);
+}
+
+static void v1_artifact_destroy(void *artifact)
+{
+    accel__wandb_remote_destroy(artifact);
+}
+
 static const accel_wandb_v1_t wandb_v1 = {
     .struct_size = sizeof(wandb_v1),
     .facts = v1_facts,
@@ -181,6 +245,11 @@ static const accel_wandb_v1_t wandb_v1 = {
     .set_tags = v1_set_tags,
     .save = v1_save,
     .mark_preempting = v1_mark_preempting,
+    .artifact_get = v1_artifact_get,
+    .artifact_view = v1_artifact_view,
+    .artifact_info = v1_artifact_info,
+    .artifact_download = v1_artifact_download,
+    .artifact_destroy = v1_artifact_destroy,
 };
 
 static const void *wandb_interface(const char *name)

@@ -310,7 +310,10 @@ accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
 accel_status_t accel__wandb_staging(char **directory);
 accel_status_t accel__wandb_stage_data(accel__wandb_arena_t *arena, const char *directory,
                                        const void *data, size_t size, char **path);
-/* Base64 of a file's MD5, and on the way a copy of it to `copy_fd` (-1: none). */
+/* Base64 of a file's MD5, and on the way a copy of it to `copy_fd` (-1: none): of a file by its
+ * path, or from the position of `fd`, with `path` for errors. */
+accel_status_t accel__wandb_fd_digest(int fd, const char *path, int copy_fd, char digest[25],
+                                      int64_t *size);
 accel_status_t accel__wandb_file_digest(const char *path, int copy_fd, char digest[25],
                                         int64_t *size);
 /* The digest of an artifact whose entries have these paths and digests, sorted by path. */

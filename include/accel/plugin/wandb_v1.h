@@ -49,6 +49,16 @@ typedef struct accel_wandb_v1 {
     accel_status_t (*save)(void *tracker, const char *glob, const char *base_path,
                            accel_wandb_policy_t policy);
     accel_status_t (*mark_preempting)(void *tracker);
+    /* Artifacts of the server. `tracker` NULL: of no run; else it becomes the run's input. What
+     * *artifact is belongs to the caller, who may use it after the run. `what`: as
+     * accel_wandb_artifact_info(), and "root", where the last download went. */
+    accel_status_t (*artifact_get)(void *tracker, const char *name, const char *type,
+                                   void **artifact);
+    const accel_artifact_view_t *(*artifact_view)(void *artifact);
+    const char *(*artifact_info)(void *artifact, const char *what);
+    accel_status_t (*artifact_download)(void *artifact,
+                                        const accel_wandb_download_options_t *options);
+    void (*artifact_destroy)(void *artifact);
 } accel_wandb_v1_t;
 
 #ifdef __cplusplus

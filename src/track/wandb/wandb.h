@@ -9,6 +9,9 @@
 
 accel_status_t accel__wandb_check_run(const accel_wandb_run_t *run, const char *call);
 
+/* The plugin's table, for calls that need no run. */
+accel_status_t accel__wandb_table(const accel_wandb_v1_t **table, const char *call);
+
 /* A call of the plugin's table: between enter and leave the run is the caller's, and all that
  * was logged has been delivered. `name` is the public function, for errors. */
 typedef struct {

@@ -18,11 +18,9 @@ accel_status_t accel__wandb_check_run(const accel_wandb_run_t *run, const char *
 /* ---- calls of the plugin's own table ---- */
 
 /* The table, from a plugin that is as new as this library. */
-static accel_status_t find_table(const accel_wandb_run_t *run, const char *call,
+static accel_status_t find_table(const accel_tracker_class_t *slots, const char *call,
                                  const accel_wandb_v1_t **table)
 {
-    const accel_tracker_class_t *slots = &run->tracker->slots;
-
     *table = slots->interface ? slots->interface(ACCEL_WANDB_V1) : NULL;
     if (*table && (*table)->struct_size >= sizeof(**table))
         return ACCEL_OK;
@@ -32,13 +30,21 @@ static accel_status_t find_table(const accel_wandb_run_t *run, const char *call,
                        call, ACCEL_VERSION);
 }
 
+accel_status_t accel__wandb_table(const accel_wandb_v1_t **table, const char *call)
+{
+    accel_tracker_class_t slots;
+    accel_status_t status = accel__tracker_class_find("wandb", true, &slots);
+
+    return status == ACCEL_OK ? find_table(&slots, call, table) : status;
+}
+
 accel_status_t accel__wandb_enter(accel_wandb_run_t *run, const char *name,
                                   accel__wandb_call_t *call)
 {
     accel_status_t status = accel__wandb_check_run(run, name);
 
     if (status == ACCEL_OK)
-        status = find_table(run, name, &call->table);
+        status = find_table(&run->tracker->slots, name, &call->table);
     if (status == ACCEL_OK)
         status = accel__tracker_enter(run->tracker, &call->slot);
     if (status != ACCEL_OK)
