@@ -145,12 +145,27 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_parameter(const accel_model
                                                                int64_t index,
                                                                accel_parameter_t *parameter);
 
-/* The gradient of parameter `index` is complete for this backward. For a program that runs
- * its own backward and wants reduction to begin early; call it once a parameter at a step.
- * When the last trainable one is ready the model is as after accel_backward(): do not call
- * that too. Off a sync step it does nothing. Local; with ACCEL_GRADIENTS_AVERAGED the last one
- * is collective. */
+/* The gradient of parameter `index` is complete for this backward, so that its reduction may begin
+ * while the backward goes on: for a program that runs its own backward, and for a model's
+ * `backward`, from the last parameter to the first where it can. The parameters are in buckets of
+ * bucket_cap_mb, filled in the reverse order of registration. A rank that says this reduces its
+ * slice of every bucket that is complete on all ranks by then; the rest is done in the step, or by
+ * accel_sync_gradients(). The results are the same to the last bit.
+ *
+ * Outside of `backward`: when the last trainable one is ready the model is as after
+ * accel_backward(): do not call that too. Where a parameter may have no gradient, call it to end
+ * the backward: what was not ready then counts with the gradient it has. Ranks may differ in that.
+ * Once a parameter at a step; off a sync step nothing is reduced. Local; with
+ * ACCEL_GRADIENTS_AVERAGED the last one is collective.
+ *
+ * Until the step, gradients of such a backward are in part the average: read them after
+ * accel_sync_gradients(), and clear them before the next backward. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_grad_ready(accel_model_t *model, int64_t index);
+
+/* How many buckets the model has, once prepared; and how many of them this rank reduced in
+ * accel_grad_ready(), at the last step where that was called. */
+ACCEL_API int64_t accel_model_num_buckets(const accel_model_t *model);
+ACCEL_API int64_t accel_model_num_early_buckets(const accel_model_t *model);
 
 /* Write parameters of a prepared model by hand. _begin waits for all ranks; then rank 0,
  * and only rank 0, writes; _end makes the new values visible to all. A low-precision

@@ -9,6 +9,9 @@
 #include "comm/comm.h"
 #include "train/layout.h"
 
+/* The window in which a bucket of a rank's gradients was last complete; see overlap.h. */
+typedef _Atomic uint32_t accel__mark_t;
+
 /* Odd while its rank updates values: who finds another's odd after a failure knows that the
  * values are part old, part new. On cache lines of its own. */
 typedef struct accel__version {
@@ -20,6 +23,8 @@ typedef struct accel__arena {
     int32_t rank, num_ranks;
     accel__shared_t memory;
     accel__version_t *versions; /* one a rank */
+    unsigned char *marks;       /* accel__arena_mark() */
+    size_t marks_size;          /* of one rank, bytes */
     unsigned char *values;      /* layout.size bytes */
     unsigned char **gradients;  /* each rank's layout.gradients_size bytes */
     accel_dtype_t wire;         /* float32 gradients are summed as of this type; float32: as they are */
@@ -57,6 +62,12 @@ static inline unsigned char *accel__arena_gradients(const accel__arena_t *arena,
                                                     const accel__run_t *run, int32_t rank, size_t i)
 {
     return arena->gradients[rank] + run->gradients + i * accel_dtype_size(run->gradient_dtype);
+}
+
+/* Written by its own rank alone. */
+static inline accel__mark_t *accel__arena_mark(const accel__arena_t *arena, int32_t rank, int run)
+{
+    return (accel__mark_t *)(arena->marks + (size_t)rank * arena->marks_size) + run;
 }
 
 /* The average over the ranks of `count` gradients of a run from element `first` on, of their

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From each rank's gradients to the average.
  *
- * A rank reduces only its own slice, into its own gradients: nobody else reads that slice of
- * them, so that needs no second buffer and no lock. Barriers stand where one rank's reads end
- * and another's writes begin. */
+ * A rank reduces only its own slice, into its own gradients, or everybody's: nobody else reads or
+ * writes that slice of any, so that needs no second buffer and no lock. Barriers stand where one
+ * rank's reads end and another's writes begin. */
 #include "train/params.h"
 
 #include <math.h>
@@ -38,6 +38,13 @@ accel_status_t accel__model_check_unspent(const accel_model_t *model, const char
                        operation);
 }
 
+static void collect_gradient(const accel_model_t *model, const accel__param_t *param)
+{
+    if (param->size > 0)
+        memcpy(accel__param_gradients(model, param), accel__pointer_get(param->gradient_at),
+               param->gradient_size);
+}
+
 void accel__model_collect_gradients(accel_model_t *model)
 {
     if (!model->fixed_memory || model->phase != ACCEL__RAW)
@@ -45,9 +52,8 @@ void accel__model_collect_gradients(accel_model_t *model)
     for (int64_t i = 0; i < model->num_params; i++) {
         const accel__param_t *param = model->params[i];
 
-        if (param->kind == ACCEL_TRAINABLE && param->size > 0)
-            memcpy(accel__param_gradients(model, param), accel__pointer_get(param->gradient_at),
-                   param->gradient_size);
+        if (param->kind == ACCEL_TRAINABLE && !param->ready)
+            collect_gradient(model, param);
     }
 }
 
@@ -96,9 +102,24 @@ void accel__model_forget_reduction(accel_model_t *model)
     model->found_inf = false;
 }
 
+static void forget_ready(accel_model_t *model)
+{
+    for (int64_t i = 0; i < model->num_params; i++)
+        model->params[i]->ready = false;
+    model->num_ready = 0;
+}
+
+void accel__model_next_window(accel_model_t *model)
+{
+    forget_ready(model);
+    accel__overlap_next_window(&model->overlap);
+}
+
 void accel__model_zero_gradients(accel_model_t *model)
 {
     accel__model_forget_reduction(model);
+    forget_ready(model);
+    accel__overlap_drop(&model->overlap);
     accel__model_forget_accumulated(model);
     if (model->overwrites_gradients)
         return;
@@ -117,22 +138,24 @@ void accel__model_zero_gradients(accel_model_t *model)
 /* What each rank brings to a barrier. */
 typedef struct call {
     double value;
-    uint64_t hash, phase;
+    uint64_t hash, phase, announced;
 } call_t;
 
 accel_status_t accel__model_meet(accel_model_t *model, const char *operation, const char *what,
                                  double value, uint64_t hash)
 {
     accel__arena_t *arena = &model->arena;
-    call_t mine = {value, hash, (uint64_t)model->phase}, first, other;
+    call_t mine = {value, hash, (uint64_t)model->phase, model->overlap.announced}, first, other;
     accel_status_t status =
         accel__comm_meet(arena->comm, operation, 0, &mine, sizeof(mine), arena->met);
 
     if (status != ACCEL_OK)
         return status;
     memcpy(&first, arena->met, sizeof(first));
+    model->overlap.announced_anywhere = first.announced != 0;
     for (int32_t r = 1; r < arena->num_ranks; r++) {
         memcpy(&other, arena->met + (size_t)r * sizeof(other), sizeof(other));
+        model->overlap.announced_anywhere |= other.announced != 0;
         if (memcmp(&other.value, &first.value, sizeof(other.value)) != 0)
             return accel__fail(ACCEL_ERR_MISMATCH, "%s: %s is %.17g on rank 0 but %.17g on rank %d",
                                operation, what, first.value, other.value, (int)r);
@@ -151,47 +174,8 @@ accel_status_t accel__model_meet(accel_model_t *model, const char *operation, co
 
 void accel__model_reduce_slices(accel_model_t *model)
 {
-    accel__arena_t *arena = &model->arena;
-
-    for (int r = 0; r < model->layout.num_runs && arena->num_ranks > 1; r++) {
-        const accel__run_t *run = &model->layout.runs[r];
-        accel__slice_t own = accel__layout_slice(run, arena->rank, arena->num_ranks);
-
-        for (size_t at = own.begin; at < own.end; at += run->unit)
-            accel__arena_average(arena, run, at, run->unit,
-                                 accel__arena_gradients(arena, run, arena->rank, at));
-    }
+    accel__overlap_reduce_all(&model->overlap, false);
     model->phase = ACCEL__REDUCED;
-}
-
-/* The other ranks' slices of the average into this rank's gradients. */
-static void gather_slices(accel_model_t *model)
-{
-    const accel__arena_t *arena = &model->arena;
-
-    for (int i = 0; i < model->layout.num_runs; i++)
-        for (int32_t r = 0; r < arena->num_ranks; r++) {
-            const accel__run_t *run = &model->layout.runs[i];
-            accel__slice_t slice = accel__layout_slice(run, r, arena->num_ranks);
-
-            if (r != arena->rank)
-                memcpy(accel__arena_gradients(arena, run, arena->rank, slice.begin),
-                       accel__arena_gradients(arena, run, r, slice.begin),
-                       (slice.end - slice.begin) * accel_dtype_size(run->gradient_dtype));
-        }
-}
-
-/* Reduce, and wait until all have. */
-static accel_status_t reduce_raw(accel_model_t *model, const char *operation)
-{
-    accel_status_t status;
-
-    accel__model_collect_gradients(model);
-    status = accel__model_meet(model, operation, "", 0, 0);
-    if (status != ACCEL_OK)
-        return status;
-    accel__model_reduce_slices(model);
-    return accel__comm_meet(model->arena.comm, operation, 0, NULL, 0, NULL);
 }
 
 accel_status_t accel__model_sync_gradients(accel_model_t *model)
@@ -204,27 +188,30 @@ accel_status_t accel__model_sync_gradients(accel_model_t *model)
     status = accel__model_check_unspent(model, name);
     if (status != ACCEL_OK || model->phase == ACCEL__AVERAGED)
         return status;
-    if (model->phase == ACCEL__RAW)
-        status = reduce_raw(model, name);
+    accel__model_collect_gradients(model);
+    status = accel__model_meet(model, name, "", 0, 0);
     if (status != ACCEL_OK)
         return status;
-    gather_slices(model);
+    accel__overlap_reduce_all(&model->overlap, true);
     status = accel__comm_meet(model->arena.comm, name, 0, NULL, 0, NULL);
     if (status != ACCEL_OK)
         return status;
     model->phase = ACCEL__AVERAGED;
+    accel__model_next_window(model);
     accel__model_apply_clip(model);
     return ACCEL_OK;
 }
 
 /* A rank whose backward failed would be waited for at the next collective: tell the others
  * now. Alone there is nobody to tell, and the program may try again. */
-static accel_status_t backward_failed(const accel_model_t *model, accel_status_t status)
+static accel_status_t backward_failed(accel_model_t *model, accel_status_t status)
 {
     const accel__arena_t *arena = &model->arena;
 
     accel__fail(status, "accel_backward: the model's backward returned %s: %s",
                 accel_status_name(status), accel_last_error());
+    forget_ready(model);
+    accel__overlap_drop(&model->overlap);
     if (arena->num_ranks == 1)
         return status;
     return accel_comm_abort(arena->comm, status, accel_last_error());
@@ -242,75 +229,118 @@ static accel_status_t begin_gradients(accel_model_t *model, const char *operatio
                            "%s: the gradients were clipped; step and clear them before the next "
                            "backward",
                            operation);
+    if (model->overlap.announced && !model->overwrites_gradients && model->phase == ACCEL__RAW)
+        return accel__fail(ACCEL_ERR_STATE,
+                           "%s: the reduction of the last backward's gradients has begun; step, or "
+                           "call accel_sync_gradients(), before the next backward",
+                           operation);
     if (!model->overwrites_gradients)
         status = accel__model_check_unspent(model, operation);
     if (status != ACCEL_OK)
         return status;
+    if (model->overlap.announced) /* never to be reduced: they are overwritten */
+        accel__overlap_drop(&model->overlap);
+    forget_ready(model);
     accel__model_forget_reduction(model);
     model->loss_scale = model->state->scaler.scale;
     return ACCEL_OK;
 }
 
+static bool averages(const accel_model_t *model)
+{
+    return model->state->gradients == ACCEL_GRADIENTS_AVERAGED;
+}
+
 static accel_status_t finish_gradients(accel_model_t *model)
 {
-    if (accel__is_sync_step(model->state) && model->state->gradients == ACCEL_GRADIENTS_AVERAGED)
+    model->num_ready = 0;
+    if (accel__is_sync_step(model->state) && averages(model))
         return accel__model_sync_gradients(model);
     return ACCEL_OK;
 }
 
+static accel_status_t run_backward(accel_model_t *model)
+{
+    accel_status_t status;
+
+    if (!model->backward)
+        return ACCEL_OK;
+    model->in_backward = true;
+    status = model->backward(model->context, accel__gradient_scale(model->state));
+    model->in_backward = false;
+    return status;
+}
+
 accel_status_t accel__model_backward(accel_model_t *model)
 {
-    accel_status_t status = begin_gradients(model, "accel_backward");
+    accel_status_t status = accel__model_usable(model, "accel_backward");
 
+    if (status == ACCEL_OK && model->num_ready == 0) /* or accel_grad_ready() has begun it */
+        status = begin_gradients(model, "accel_backward");
     if (status != ACCEL_OK)
         return status;
-    if (model->backward) {
-        status = model->backward(model->context, accel__gradient_scale(model->state));
-        if (status < ACCEL_OK)
-            return backward_failed(model, status);
-    }
+    status = run_backward(model);
+    if (status < ACCEL_OK)
+        return backward_failed(model, status);
     status = accel__model_accumulate(model);
     if (status != ACCEL_OK)
         return backward_failed(model, status);
     return finish_gradients(model);
 }
 
-static void forget_ready(accel_model_t *model)
-{
-    for (int64_t i = 0; i < model->num_params; i++)
-        model->params[i]->ready = false;
-    model->num_ready = 0;
-}
-
-accel_status_t accel_grad_ready(accel_model_t *model, int64_t index)
+/* May this gradient be ready now? */
+static accel_status_t check_ready(const accel_model_t *model, int64_t index)
 {
     static const char name[] = "accel_grad_ready";
     accel_status_t status = accel__model_usable(model, name);
-    accel__param_t *param;
 
     if (status != ACCEL_OK)
         return status;
     if (index < 0 || index >= model->num_params)
         return accel__fail(ACCEL_ERR_INVALID, "%s: index is %lld; the model has %lld parameters",
                            name, (long long)index, (long long)model->num_params);
+    if (model->params[index]->kind != ACCEL_TRAINABLE)
+        return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' is not trainable", name,
+                           model->params[index]->name);
+    if (accel__is_sync_step(model->state) && model->params[index]->ready &&
+        (model->num_ready > 0 || model->in_backward))
+        return accel__fail(ACCEL_ERR_STATE, "%s: '%s' was ready before in this backward", name,
+                           model->params[index]->name);
+    return ACCEL_OK;
+}
+
+accel_status_t accel_grad_ready(accel_model_t *model, int64_t index)
+{
+    accel_status_t status = check_ready(model, index);
+    accel__param_t *param;
+
+    if (status != ACCEL_OK)
+        return status;
     param = model->params[index];
-    if (param->kind != ACCEL_TRAINABLE)
-        return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' is not trainable", name, param->name);
     if (!accel__is_sync_step(model->state))
         return accel__param_accumulate(param, false);
-    if (param->ready)
-        return accel__fail(ACCEL_ERR_STATE, "%s: '%s' was ready before in this backward", name,
-                           param->name);
-    if (model->num_ready == 0)
-        status = begin_gradients(model, name);
+    if (model->num_ready == 0 && !model->in_backward)
+        status = begin_gradients(model, "accel_grad_ready");
+    if (status == ACCEL_OK)
+        status = accel__param_accumulate(param, true);
     if (status != ACCEL_OK)
         return status;
-    status = accel__param_accumulate(param, true);
-    if (status != ACCEL_OK)
-        return status;
+    if (model->fixed_memory)
+        collect_gradient(model, param);
     param->ready = true;
-    if (++model->num_ready < model->num_trainable)
+    model->num_ready++;
+    accel__overlap_ready(&model->overlap, param->run, averages(model));
+    if (model->num_ready < model->num_trainable || model->in_backward)
         return ACCEL_OK;
-    forget_ready(model);
     return finish_gradients(model);
+}
+
+int64_t accel_model_num_buckets(const accel_model_t *model)
+{
+    return model ? model->layout.num_runs : 0;
+}
+
+int64_t accel_model_num_early_buckets(const accel_model_t *model)
+{
+    return model ? model->overlap.num_early : 0;
 }

@@ -271,6 +271,22 @@ static void update_segment(accel_optimizer_t *optimizer, const accel__segment_t 
         update_block(optimizer, segment, at, end - at < block ? end - at : block);
 }
 
+/* Of what was reduced early each rank has its slice only. A rule that reads over the bounds of
+ * slices wants all of them reduced, or none. */
+static accel_status_t receive_gradients(accel_optimizer_t *optimizer, const char *name)
+{
+    accel_model_t *model = optimizer->model;
+
+    if (model->phase != ACCEL__RAW)
+        return ACCEL_OK;
+    if (optimizer->custom.granularity == ACCEL_ELEMENT || !model->overlap.announced_anywhere) {
+        accel__overlap_receive_all(&model->overlap);
+        return ACCEL_OK;
+    }
+    accel__model_reduce_slices(model);
+    return accel__comm_meet(model->arena.comm, name, 0, NULL, 0, NULL);
+}
+
 /* Meet, so that all gradients are complete and nobody reads values any more, and compare what
  * the groups are about to do. Under fp16 look first whether there will be a step. */
 static accel_status_t meet_for_step(accel_optimizer_t *optimizer, const char *name)
@@ -287,8 +303,9 @@ static accel_status_t meet_for_step(accel_optimizer_t *optimizer, const char *na
     if (status != ACCEL_OK || model->found_inf)
         return status;
     accel__model_collect_gradients(model);
-    return accel__model_meet(model, name, "the learning rate", accel_optimizer_get_lr(optimizer),
-                             accel__groups_hash(optimizer));
+    status = accel__model_meet(model, name, "the learning rate", accel_optimizer_get_lr(optimizer),
+                               accel__groups_hash(optimizer));
+    return status == ACCEL_OK ? receive_gradients(optimizer, name) : status;
 }
 
 /* Between the barriers each rank writes its own slice of the values and nobody reads any; the
@@ -324,8 +341,10 @@ static accel_status_t step_together(accel_optimizer_t *optimizer)
         return status;
     optimizer->skipped = model->found_inf;
     accel__scaler_update(&optimizer->state->scaler, model->found_inf);
-    if (model->phase == ACCEL__REDUCED)
+    if (model->phase == ACCEL__REDUCED ||
+        (model->phase == ACCEL__RAW && model->overlap.announced_anywhere))
         model->phase = ACCEL__SPENT;
+    accel__model_next_window(model);
     return ACCEL_OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include "train/arena.h"
 #include "train/layout.h"
+#include "train/overlap.h"
 #include "train/train.h"
 
 typedef struct accel__param {
@@ -18,7 +19,7 @@ typedef struct accel__param {
     int run;                                    /* of a trainable one: its run ... */
     size_t first;                               /* ... and its first element there */
     size_t offset;                              /* of a frozen one: bytes in the arena's values */
-    bool ready;                                 /* said by accel_grad_ready() in this backward */
+    bool ready;                                 /* said by accel_grad_ready() in this window */
     float *accumulated;  /* of low-precision gradients, those of earlier backwards; NULL: none yet */
     bool has_accumulated;
     char name[];
@@ -50,7 +51,9 @@ struct accel_model {
     double loss_scale; /* what the gradients were multiplied by */
     bool unscaled;     /* 1 / loss_scale is in `clip`, or in the gradients */
     bool found_inf;    /* an unscaled gradient is no finite number; the same on all ranks */
-    int64_t num_ready; /* of accel_grad_ready() */
+    accel__overlap_t overlap;
+    int64_t num_ready; /* of accel_grad_ready() in this backward */
+    bool in_backward;  /* the model's own is running */
     bool writing;      /* between accel_params_begin() and _end() */
 };
 
@@ -143,6 +146,9 @@ accel_status_t accel__model_check_unspent(const accel_model_t *model, const char
 /* This rank's slices: the average over the ranks, in place. Whoever wants those of others meets
  * them afterwards. */
 void accel__model_reduce_slices(accel_model_t *model);
+
+/* Behind the barrier that ends a reduction or a step. */
+void accel__model_next_window(accel_model_t *model);
 
 /* Nothing is reduced, clipped or unscaled yet. */
 void accel__model_forget_reduction(accel_model_t *model);

@@ -43,7 +43,13 @@ static accel_status_t prepare_locally(accel_model_t *model, accel__gradient_stat
     if (status != ACCEL_OK)
         return status;
     accel__layout_place_copies(&model->layout, state->autocast);
-    return accel__arena_reserve(&model->arena, state->comm);
+    status = accel__overlap_init(&model->overlap, &model->arena, &model->layout);
+    if (status != ACCEL_OK)
+        return status;
+    status = accel__arena_reserve(&model->arena, state->comm);
+    if (status != ACCEL_OK)
+        accel__overlap_free(&model->overlap);
+    return status;
 }
 
 /* The owner's values into the arena: as the master, or as the copy that a master is made of. */
@@ -172,8 +178,10 @@ accel_status_t accel__model_prepare(accel_model_t *model, accel__gradient_state_
         status = broadcast_buffers(model, state->comm);
     accel__text_free(&description);
     if (status != ACCEL_OK) {
-        if (reserved)
+        if (reserved) {
+            accel__overlap_free(&model->overlap);
             accel__arena_release(&model->arena);
+        }
         return status;
     }
     model->state = state;
@@ -206,6 +214,7 @@ void accel__model_unprepare(accel_model_t *model)
     accel__link_remove(&model->link);
     if (!model->fixed_memory)
         restore(model);
+    accel__overlap_free(&model->overlap);
     accel__arena_release(&model->arena);
     model->state = NULL;
 }
