@@ -195,6 +195,17 @@ int accel__wandb_make_dirs(const char *path)
     return error;
 }
 
+int accel__wandb_open(const char *path, int flags, mode_t mode)
+{
+    int fd = open(path, flags | O_CLOEXEC, mode);
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), error = errno;
+    close(fd);
+    errno = error;
+    return higher;
+}
+
 int accel__wandb_write_all(int fd, const char *data, size_t size)
 {
     while (size) {

@@ -3,6 +3,8 @@
 #ifndef ACCEL_TRACKER_WANDB_HOST_H
 #define ACCEL_TRACKER_WANDB_HOST_H
 
+#include <sys/types.h>
+
 #include <accel/plugin/tracker_v1.h>
 
 /* The host's table; set once, by accel_tracker_plugin_v1(). */
@@ -26,6 +28,10 @@ accel_status_t accel__wandb_random_id(char *text, size_t length);
 
 /* A version 7 UUID: 36 characters and a NUL. */
 accel_status_t accel__wandb_uuid(char text[37]);
+
+/* open(), but never as one of the standard streams: where a program was started without them,
+ * what it prints would go into the file. */
+int accel__wandb_open(const char *path, int flags, mode_t mode);
 
 /* All of it, or the error number. */
 int accel__wandb_write_all(int fd, const char *data, size_t size);

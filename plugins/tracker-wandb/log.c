@@ -15,7 +15,7 @@ static const unsigned char FILE_HEADER[] = {':', 'W', '&', 'B', 0xe1, 0xbe, 0};
 
 int accel__wandb_log_open(accel__wandb_log_t *log, const char *path)
 {
-    *log = (accel__wandb_log_t){.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
+    *log = (accel__wandb_log_t){.fd = accel__wandb_open(path, O_WRONLY | O_CREAT | O_EXCL, 0666)};
     if (log->fd < 0)
         return errno;
     accel__wandb_text_append(&log->pending, FILE_HEADER, sizeof(FILE_HEADER));

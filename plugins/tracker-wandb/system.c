@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "monitor/sample.h"
 #include "run.h"
 
 static char *keep(accel__wandb_run_t *run, const char *text)
@@ -35,6 +36,17 @@ static char *executable_path(accel__wandb_run_t *run)
     return length < 0 ? NULL : accel__wandb_arena_copy(&run->arena, path, (size_t)length);
 }
 
+/* A key given on the command line, or to a job, is not written down. */
+static char *without_key(accel__wandb_run_t *run, const char *text)
+{
+    const char *key = run->settings.api_key;
+    char *copy = keep(run, text);
+    size_t length = key ? strlen(key) : 0;
+    for (char *at = copy; at && length && (at = strstr(at, key)); at += length)
+        memset(at, '*', length);
+    return copy;
+}
+
 /* /proc/self/cmdline: texts, each ended by a NUL; the first is the program. */
 static void put_arguments(accel__wandb_run_t *run, Wandb__EnvironmentRecord *record)
 {
@@ -54,7 +66,7 @@ static void put_arguments(accel__wandb_run_t *run, Wandb__EnvironmentRecord *rec
     const char *at = text.data;
     for (size_t i = 0; record->args && i < count; i++, at += strlen(at) + 1) {
         if (i > 0)
-            accel__wandb_put(run, &record->args[record->n_args++], keep(run, at));
+            accel__wandb_put(run, &record->args[record->n_args++], without_key(run, at));
     }
     accel__wandb_text_free(&text);
 }
@@ -98,7 +110,7 @@ static void take_slurm(void *context, const char *name, size_t length, const cha
         *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
     Wandb__TextPair *pair = accel__wandb_new(run, &wandb__text_pair__descriptor);
     accel__wandb_put(run, &pair->key, key);
-    accel__wandb_put(run, &pair->value, value);
+    accel__wandb_put(run, &pair->value, without_key(run, value));
     record->slurm[record->n_slurm++] = pair;
 }
 
@@ -202,21 +214,54 @@ static uint64_t read_memory(void)
     return total;
 }
 
-static void put_disk(accel__wandb_run_t *run, Wandb__EnvironmentRecord *record)
+static void put_disks(accel__wandb_run_t *run, Wandb__EnvironmentRecord *record)
 {
-    struct statvfs disk;
-    record->disk = accel__wandb_arena_take(&run->arena, sizeof(*record->disk));
-    if (!record->disk || statvfs("/", &disk) < 0)
-        return;
-    record->n_disk = 1;
-    record->disk[0] = accel__wandb_new(run, &wandb__disk_pair__descriptor);
-    record->disk[0]->value = accel__wandb_new(run, &wandb__disk_info__descriptor);
-    accel__wandb_put(run, &record->disk[0]->key, "/");
-    record->disk[0]->value->total = (uint64_t)disk.f_blocks * disk.f_frsize;
-    record->disk[0]->value->used = (uint64_t)(disk.f_blocks - disk.f_bfree) * disk.f_frsize;
+    const accel__wandb_names_t *paths = &run->settings.stats_disk_paths;
+    record->disk = accel__wandb_arena_take(&run->arena, paths->count * sizeof(*record->disk));
+    for (size_t i = 0; record->disk && i < paths->count; i++) {
+        struct statvfs disk;
+        if (statvfs(paths->names[i], &disk) < 0)
+            continue;
+        Wandb__DiskPair *pair = accel__wandb_new(run, &wandb__disk_pair__descriptor);
+        accel__wandb_put(run, &pair->key, paths->names[i]);
+        pair->value = accel__wandb_new(run, &wandb__disk_info__descriptor);
+        pair->value->total = (uint64_t)disk.f_blocks * disk.f_frsize;
+        pair->value->used = (uint64_t)(disk.f_blocks - disk.f_bfree) * disk.f_frsize;
+        record->disk[record->n_disk++] = pair;
+    }
 }
 
-static void emit_machine(accel__wandb_run_t *run)
+static Wandb__GpuNvidiaInfo *describe_gpu(accel__wandb_run_t *run, const accel__wandb_gpu_t *gpu)
+{
+    Wandb__GpuNvidiaInfo *info = accel__wandb_new(run, &wandb__gpu_nvidia_info__descriptor);
+    accel__wandb_put(run, &info->name, keep(run, gpu->name));
+    accel__wandb_put(run, &info->architecture, gpu->architecture);
+    accel__wandb_put(run, &info->uuid, gpu->uuid[0] ? keep(run, gpu->uuid) : NULL);
+    info->memory_total = gpu->memory_total;
+    info->cuda_cores = gpu->cores;
+    return info;
+}
+
+static void put_gpus(accel__wandb_run_t *run, Wandb__EnvironmentRecord *record,
+                     const accel__wandb_nvml_t *nvml)
+{
+    unsigned count = accel__wandb_nvml_count(nvml);
+    char version[32];
+    record->gpu_count = count;
+    record->gpu_nvidia = accel__wandb_arena_take(&run->arena, count * sizeof(*record->gpu_nvidia));
+    for (unsigned i = 0; record->gpu_nvidia && i < count; i++) {
+        accel__wandb_gpu_t gpu;
+        if (!accel__wandb_nvml_describe(nvml, i, &gpu))
+            continue;
+        record->gpu_nvidia[record->n_gpu_nvidia++] = describe_gpu(run, &gpu);
+        if (i == 0)
+            accel__wandb_put(run, &record->gpu_type, keep(run, gpu.name));
+    }
+    if (accel__wandb_nvml_cuda_version(nvml, version, sizeof(version)))
+        accel__wandb_put(run, &record->cuda_version, keep(run, version));
+}
+
+void accel__wandb_emit_machine(accel__wandb_run_t *run, const struct accel__wandb_nvml *nvml)
 {
     Wandb__EnvironmentRecord *record = new_environment(run);
     cpu_t cpu = read_cpu();
@@ -226,15 +271,17 @@ static void emit_machine(accel__wandb_run_t *run)
         record->cpu = accel__wandb_new(run, &wandb__cpu_info__descriptor);
         accel__wandb_put(run, &record->cpu->model, keep(run, cpu.model));
     }
-    put_disk(run, record);
+    put_disks(run, record);
     record->memory = accel__wandb_new(run, &wandb__memory_info__descriptor);
     record->memory->total = read_memory();
+    if (nvml)
+        put_gpus(run, record, nvml);
     emit(run, record);
 }
 
 void accel__wandb_emit_environment(accel__wandb_run_t *run)
 {
     emit_program(run);
-    if (!run->settings.disable_machine_info)
-        emit_machine(run);
+    if (!run->settings.disable_machine_info && !accel__wandb_nvml_present())
+        accel__wandb_emit_machine(run, NULL);
 }

@@ -25,8 +25,6 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 # name: (record kinds, or None for all; path within the record, a regular expression; "" is the
 # whole record; who has it; why)
 EXPLAINED = {
-    "stats": ("stats", "", "stock", "system metrics are not sampled yet"),
-    "output_raw": ("output_raw", "", "stock", "the console is not captured yet"),
     "files": ("files", "", "stock", "requirements.txt: a C program has no Python packages"),
     "control": (None, r"control\..*", "stock", "a mailbox between stock's two processes"),
     "header.producer": ("header", r"header\.version_info\.producer", "both",
@@ -45,8 +43,9 @@ EXPLAINED = {
                  "stock leaves the user's name in the remote's URL; here it goes too"),
 }
 
-# Records that stock's threads may or may not write in a short run.
-BY_CHANCE = {"stats", "output_raw"}
+# Records that threads of their own write, on both sides: their place is chance, and how the
+# console's text is cut. In a short run stock may leave them out.
+ASIDE = {"stats", "output_raw"}
 
 VARIES = [
     r".*\b(start_time|started_at)",
@@ -187,9 +186,38 @@ def compare_record(number, kind, stock, ours, used, differences):
         differences.append(f"record {number} ({kind}) {path}: stock {a!r}, ours {b!r}")
 
 
+def console(log):
+    """What the console's records hold of each stream: {"STDOUT": text, "STDERR": text}."""
+    texts = {}
+    for kind, fields in log:
+        if kind == "output_raw":
+            stream = fields.get("output_raw.output_type", "STDERR")
+            texts[stream] = texts.get(stream, "") + fields.get("output_raw.line", "")
+    return texts
+
+
+def metrics(log):
+    """The samples of the system: a list of {key: number}."""
+    prefix = "stats.item["
+    return [{path[len(prefix):-1]: float(value) for path, value in fields.items()
+             if path.startswith(prefix) and path.endswith("]")}
+            for kind, fields in log if kind == "stats"]
+
+
+def compare_aside(stock, ours, differences):
+    texts = [console(log) for log in (stock, ours)]
+    if texts[0] and texts[0] != texts[1]:
+        differences.append(f"console: stock {texts[0]}, ours {texts[1]}")
+    # the share of the processors is not known before the second sample
+    keys = [{key for sample in metrics(log) for key in sample} - {"cpu"} for log in (stock, ours)]
+    if keys[0] and keys[0] != keys[1]:
+        differences.append(f"system metrics: stock {sorted(keys[0])}, ours {sorted(keys[1])}")
+
+
 def compare(stock, ours):
     """Differences that nobody explained, as lines; and the names of the explained ones met."""
     differences, used = [], set()
+    compare_aside(stock, ours, differences)
     kept = []
     for side, log in (("stock", stock), ("ours", ours)):
         kept.append([])
@@ -197,7 +225,7 @@ def compare(stock, ours):
             name, owner = explained(kind, "")
             if name and EXPLAINED[name][1] == "" and owner == side:
                 used.add(name)
-            else:
+            elif kind not in ASIDE:
                 kept[-1].append((kind, fields))
         # stock finds out about the machine beside its other work: this record's place is chance
         kept[-1].sort(key=lambda item: {"header": 0, "run": 1, "environment": 2}.get(item[0], 3))

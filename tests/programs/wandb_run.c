@@ -27,8 +27,6 @@ static void begin(const char *project, const accel_item_t *kwargs)
                                  .num_processes = 1};
     check(wandb->create(wandb->context, &init, &run), "create");
     check(wandb->start(run), "start");
-    printf("%s\n", wandb->info(run, "dir"));
-    fflush(stdout);
 }
 
 static void row(const accel_item_t *values, int64_t step)
@@ -39,6 +37,7 @@ static void row(const accel_item_t *values, int64_t step)
 static void end(int32_t exit_code)
 {
     check(wandb->finish(run, exit_code), "finish");
+    printf("%s\n", wandb->info(run, "dir")); /* now that the run does not record it any more */
     wandb->destroy(run);
 }
 
@@ -59,6 +58,7 @@ static void rows(const char *directory)
                          ACCEL_DICT("nan", NAN, "t", ACCEL_LIST(1, 2)), "s", "\xc3\xa9\n\"<>&\x01",
                          "b", ACCEL_TRUE, "nan", NAN, "large", (uint64_t)18446744073709551615u)),
           "config");
+    printf("a line of the program's, for the console\n");
     for (int i = 0; i < 3; i++)
         row(ACCEL_DICT("train_loss", 1.12 - i * 0.1, "valid_loss", 0.8), i);
     row(ACCEL_DICT("late", 1), 1);

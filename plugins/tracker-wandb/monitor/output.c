@@ -55,7 +55,8 @@ struct accel__wandb_output {
         size_t count;
     } partial[2]; /* the beginning of a character */
     accel__wandb_fold_t *fold;
-    int file; /* output.log; -1: it cannot be written */
+    int file; /* output.log; -1: nothing was printed so far, or it could not be written */
+    bool file_failed;
     off_t final_size;
     accel__wandb_text_t final, open; /* lines that will stay as they are, lines that may change */
 };
@@ -162,12 +163,25 @@ static int write_at(int file, const accel__wandb_text_t *text, off_t offset)
     return 0;
 }
 
+static int open_file(accel__wandb_output_t *output)
+{
+    char *path = accel__wandb_join(output->run->dir, "files/output.log");
+    if (!path)
+        return ENOMEM;
+    output->file = accel__wandb_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    int error = output->file < 0 ? errno : 0;
+    free(path);
+    return error;
+}
+
 static void write_file(accel__wandb_output_t *output)
 {
     output->open.length = 0;
     accel__wandb_fold_flush(output->fold);
     off_t middle = output->final_size + (off_t)output->final.length;
     int error = output->final.failed || output->open.failed ? ENOMEM : 0;
+    if (!error && output->file < 0)
+        error = open_file(output);
     if (!error)
         error = write_at(output->file, &output->final, output->final_size);
     if (!error)
@@ -176,8 +190,7 @@ static void write_file(accel__wandb_output_t *output)
         error = errno;
     if (error) {
         accel__wandb_debug(output->run, "output.log ends here: error %d", error);
-        close(output->file);
-        output->file = -1;
+        output->file_failed = true;
     }
     output->final_size = middle;
     output->final.length = 0;
@@ -229,7 +242,7 @@ static void record_piece(accel__wandb_output_t *output, const piece_t *piece, co
     size_t length = text ? clean(output, piece, data, text) : 0;
     if (length) {
         emit_text(output->run, piece, text);
-        if (output->file >= 0)
+        if (!output->file_failed)
             (void)accel__wandb_fold_feed(output->fold, piece->is_stderr, piece->time, text, length);
     }
     free(text);
@@ -252,7 +265,7 @@ static void record_buffer(accel__wandb_output_t *output, const buffer_t *buffer)
         accel__wandb_commit_aside(output->run);
         accel__wandb_unlock(output->run);
     }
-    if (output->file >= 0)
+    if (!output->file_failed)
         write_file(output);
 }
 
@@ -344,14 +357,6 @@ static void destroy(accel__wandb_output_t *output)
     free(output);
 }
 
-static void open_file(accel__wandb_output_t *output)
-{
-    char *path = accel__wandb_join(output->run->dir, "files/output.log");
-    if (path)
-        output->file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    free(path);
-}
-
 accel__wandb_output_t *accel__wandb_output_start(accel__wandb_run_t *run)
 {
     const char *kind = run->settings.console;
@@ -365,7 +370,6 @@ accel__wandb_output_t *accel__wandb_output_start(accel__wandb_run_t *run)
     pthread_mutex_init(&output->lock, NULL);
     pthread_cond_init(&output->wake, NULL);
     pthread_cond_init(&output->written, NULL);
-    open_file(output);
     output->fold = accel__wandb_fold_create(take_line, output);
     bool started = output->fold && map(&output->filling) && map(&output->draining) &&
                    accel__wandb_thread_start(&output->thread, write_until_stopped, output) == 0;

@@ -77,7 +77,9 @@ typedef struct {
     unsigned cores;
 } accel__wandb_gpu_t;
 
-/* NULL: there is no such library, or no such GPU. */
+/* Is there such a library? */
+bool accel__wandb_nvml_present(void);
+/* NULL: there is none, or no such GPU. Takes up to some seconds. */
 accel__wandb_nvml_t *accel__wandb_nvml_open(void);
 unsigned accel__wandb_nvml_count(const accel__wandb_nvml_t *nvml);
 bool accel__wandb_nvml_describe(const accel__wandb_nvml_t *nvml, unsigned index,

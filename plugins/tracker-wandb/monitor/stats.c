@@ -8,12 +8,16 @@
 #include "monitor.h"
 #include "sample.h"
 
+enum { GPU_LIMIT = 5000 }; /* milliseconds that a short run waits for the driver */
+
 struct accel__wandb_stats {
     pthread_t thread;
     pid_t owner; /* a forked child has the memory, but not the thread */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     accel__wandb_run_t *run; /* under the lock; NULL: stopped */
+    bool has_looked; /* for GPUs */
+    bool samples;
     double interval;
     pid_t pid; /* whose GPUs are told apart */
     accel__wandb_machine_t *machine;
@@ -59,6 +63,28 @@ static void write_sample(accel__wandb_stats_t *stats, const accel__wandb_sample_
     pthread_mutex_unlock(&stats->lock);
 }
 
+/* What the machine has. Asking the GPUs' driver takes a while: so it is not done by the program's
+ * thread, when the run starts. */
+static void find_gpus(accel__wandb_stats_t *stats)
+{
+    stats->nvml = accel__wandb_nvml_open();
+    pthread_mutex_lock(&stats->lock);
+    accel__wandb_run_t *run = stats->run;
+    if (run && !run->settings.disable_machine_info) {
+        accel__wandb_lock(run);
+        if (accel__wandb_is_writing(run)) {
+            accel__wandb_emit_machine(run, stats->nvml);
+            accel__wandb_commit_aside(run);
+        }
+        accel__wandb_unlock(run);
+    }
+    stats->has_looked = true;
+    pthread_cond_broadcast(&stats->wake);
+    pthread_mutex_unlock(&stats->lock);
+}
+
+/* ---- the thread ---- */
+
 static void take_sample(accel__wandb_stats_t *stats)
 {
     accel__wandb_sample_t sample = {0};
@@ -97,10 +123,12 @@ static void *sample_until_stopped(void *context)
     struct timespec begun;
     clock_gettime(CLOCK_MONOTONIC, &begun);
     (void)pthread_setname_np(pthread_self(), "wandb-stats");
-    stats->nvml = accel__wandb_nvml_open(); /* takes a while, so not when the run starts */
+    if (!stats->has_looked)
+        find_gpus(stats);
     do {
-        take_sample(stats);
-    } while (wait_for_next(stats, &begun));
+        if (stats->samples)
+            take_sample(stats);
+    } while (stats->samples && wait_for_next(stats, &begun));
     accel__wandb_nvml_close(stats->nvml);
     return NULL;
 }
@@ -115,11 +143,14 @@ static void destroy(accel__wandb_stats_t *stats)
 
 accel__wandb_stats_t *accel__wandb_stats_start(accel__wandb_run_t *run)
 {
-    if (run->settings.disable_stats)
-        return NULL;
-    accel__wandb_stats_t *stats = calloc(1, sizeof(*stats));
+    bool has_gpus = accel__wandb_nvml_present();
+    bool is_wanted = !run->settings.disable_stats ||
+                     (has_gpus && !run->settings.disable_machine_info);
+    accel__wandb_stats_t *stats = is_wanted ? calloc(1, sizeof(*stats)) : NULL;
     if (!stats)
         return NULL;
+    stats->has_looked = !has_gpus;
+    stats->samples = !run->settings.disable_stats;
     stats->run = run;
     stats->owner = getpid();
     stats->pid = run->settings.stats_pid > 0 ? (pid_t)run->settings.stats_pid : stats->owner;
@@ -139,9 +170,14 @@ void accel__wandb_stats_stop(accel__wandb_stats_t *stats)
 {
     if (!stats || stats->owner != getpid())
         return;
+    struct timespec until;
+    accel__wandb_deadline(&until, GPU_LIMIT);
     pthread_mutex_lock(&stats->lock);
+    while (!stats->has_looked &&
+           pthread_cond_clockwait(&stats->wake, &stats->lock, CLOCK_MONOTONIC, &until) == 0)
+        continue;
     stats->run = NULL;
-    pthread_cond_signal(&stats->wake);
+    pthread_cond_broadcast(&stats->wake);
     pthread_mutex_unlock(&stats->lock);
     if (accel__wandb_thread_join(stats->thread))
         destroy(stats);
