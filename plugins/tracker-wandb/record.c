@@ -178,6 +178,18 @@ static void add_path(accel__wandb_run_t *run, items_t *items, char **path, size_
         accel__wandb_put(run, &item->nested_key[i], path[i]);
 }
 
+/* The keys of a joined path, which lies in the arena. */
+static char **split_path(accel__wandb_run_t *run, char *path, size_t *depth)
+{
+    *depth = 1;
+    for (const char *c = path; c && *c; c++)
+        *depth += *c == ACCEL__WANDB_SEPARATOR;
+    char **keys = accel__wandb_arena_take(&run->arena, *depth * sizeof(*keys));
+    for (size_t i = 0; path && keys && i < *depth; i++)
+        keys[i] = strsep(&path, "\x1f");
+    return keys;
+}
+
 static char *json_of(accel__wandb_run_t *run, const accel_item_t *item, accel__wandb_json_t style)
 {
     accel__wandb_text_t text = {0};
@@ -277,7 +289,8 @@ static Wandb__RunRecord *about_run(accel__wandb_run_t *run)
     about->start_time = accel__wandb_timestamp(run, run->start_time);
     about->telemetry = telemetry(run);
     about->git = accel__wandb_git_record(run);
-    about->resume = resume && (!strcmp(resume, "allow") || !strcmp(resume, "must"));
+    about->resume =
+        resume && !run->resumed && (!strcmp(resume, "allow") || !strcmp(resume, "must"));
     return about;
 }
 
@@ -297,6 +310,25 @@ void accel__wandb_emit_run_update(accel__wandb_run_t *run)
     accel__wandb_emit(run, record, true);
 }
 
+/* What a run that goes on had in its summary: a server replaces the whole. */
+static void emit_earlier_summary(accel__wandb_run_t *run)
+{
+    Wandb__Record *record = new_record(run);
+    items_t items = new_items(run, run->summary.count);
+    for (size_t i = 0; i < run->summary.count; i++) {
+        const accel__wandb_metric_t *metric = run->summary.metrics[i];
+        char *copy = accel__wandb_arena_copy(&run->arena, metric->path, strlen(metric->path));
+        size_t depth = 0;
+        char **keys = split_path(run, copy, &depth);
+        if (keys)
+            add_path(run, &items, keys, depth, metric->last.data);
+    }
+    record->summary = accel__wandb_new(run, &wandb__summary_record__descriptor);
+    record->summary->update = items.items;
+    record->summary->n_update = items.count;
+    accel__wandb_emit(run, record, false);
+}
+
 accel_status_t accel__wandb_emit_start(accel__wandb_run_t *run)
 {
     emit_header(run);
@@ -304,6 +336,8 @@ accel_status_t accel__wandb_emit_start(accel__wandb_run_t *run)
     if (!run->settings.disable_meta)
         accel__wandb_emit_environment(run);
     accel__wandb_emit_telemetry(run);
+    if (run->summary.count)
+        emit_earlier_summary(run);
     return accel__wandb_commit(run);
 }
 
@@ -415,13 +449,8 @@ void accel__wandb_emit_summary_removal(accel__wandb_run_t *run, const char *path
 {
     Wandb__Record *record = new_record(run);
     items_t items = new_items(run, 1);
-    char *copy = accel__wandb_arena_copy(&run->arena, path, strlen(path));
-    size_t depth = 1;
-    for (const char *c = path; *c; c++)
-        depth += *c == ACCEL__WANDB_SEPARATOR;
-    char **keys = accel__wandb_arena_take(&run->arena, depth * sizeof(*keys));
-    for (size_t i = 0; copy && keys && i < depth; i++)
-        keys[i] = strsep(&copy, "\x1f");
+    size_t depth = 0;
+    char **keys = split_path(run, accel__wandb_arena_copy(&run->arena, path, strlen(path)), &depth);
     if (keys && depth == 1)
         add_key(run, &items, keys[0], NULL);
     else if (keys)

@@ -169,6 +169,7 @@ typedef struct {
     bool row_open, warned_step;
     int64_t step;
     double row_timestamp, last_timestamp;
+    double earlier_runtime;             /* seconds, of the processes that the run goes on from */
     int64_t starting_step, num_dropped; /* dropped: values logged to a step that was over */
     accel__wandb_summary_t summary;
     accel__wandb_definitions_t definitions;
@@ -180,6 +181,10 @@ typedef struct {
 
     bool started, finished, broken; /* broken: the log could not be written, and ends there */
     int unreported;                 /* why, as an errno, while no call has said so */
+
+    struct accel__wandb_uploader *uploader; /* upload/; NULL: offline */
+    struct accel__wandb_past *past; /* what it goes on with, until that is in the log */
+    double past_runtime; /* seconds that the run lasted before this process went on with it */
 
     struct accel__wandb_stats *stats; /* monitor/; NULL: nothing is watched */
     struct accel__wandb_output *output;
@@ -230,6 +235,12 @@ accel_status_t accel__wandb_run_save(accel__wandb_run_t *run, const char *glob,
                                      const char *base_path, accel_wandb_policy_t policy);
 /* A fact by its name (facts.c), as a text that lives until the end; NULL: not known. */
 const char *accel__wandb_fact(accel__wandb_run_t *run, const char *what);
+/* A value that the run had before, as JSON, where the program gave none. */
+accel_status_t accel__wandb_config_inherit(accel__wandb_settings_t *settings, const char *key,
+                                           const char *json);
+/* A value for a key that has none. */
+accel_status_t accel__wandb_config_default(accel__wandb_settings_t *settings, const char *key,
+                                           const char *json);
 /* The configuration as a JSON object. */
 void accel__wandb_config_json(const accel__wandb_run_t *run, accel__wandb_text_t *text);
 accel_status_t accel__wandb_run_log(accel__wandb_run_t *run, const accel_item_t *values,
@@ -242,6 +253,9 @@ accel_status_t accel__wandb_close_row(accel__wandb_run_t *run);
 
 /* Decide on an id, make the folders and links, open the log. */
 accel_status_t accel__wandb_rundir_create(accel__wandb_run_t *run);
+/* past.c: offline, with "resume": go on where the earlier logs of this id end. The folder of runs
+ * and the id are known. */
+accel_status_t accel__wandb_past_read(accel__wandb_run_t *run);
 /* wandb-resume.json: written at the start of a resume="auto" run, gone after a clean end. */
 void accel__wandb_rundir_forget_resume(const accel__wandb_run_t *run);
 /* A line in logs/debug.log; best effort. */

@@ -259,6 +259,8 @@ accel_status_t accel__wandb_rundir_create(accel__wandb_run_t *run)
     if (!status)
         status = find_id(run);
     if (!status)
+        status = accel__wandb_past_read(run);
+    if (!status)
         status = make_dir(run);
     if (!status)
         status = make_inner(run, "files");

@@ -142,7 +142,7 @@ bool accel__wandb_setting_known(const char *name)
 
 /* ---- setting one ---- */
 
-static void names_free(accel__wandb_names_t *names)
+void accel__wandb_names_free(accel__wandb_names_t *names)
 {
     for (size_t i = 0; i < names->count; i++)
         free(names->names[i]);
@@ -163,6 +163,11 @@ static accel_status_t names_add(accel__wandb_names_t *names, const char *name, s
     return ACCEL_OK;
 }
 
+accel_status_t accel__wandb_names_add(accel__wandb_names_t *names, const char *name)
+{
+    return names_add(names, name, strlen(name));
+}
+
 static accel_status_t set_text(char **place, const char *value)
 {
     char *copy = strdup(value);
@@ -176,7 +181,7 @@ static accel_status_t set_text(char **place, const char *value)
 static accel_status_t set_names(accel__wandb_names_t *names, const accel_item_t *item,
                                 const char *where)
 {
-    names_free(names);
+    accel__wandb_names_free(names);
     if (item->type == ACCEL_TYPE_STRING)
         return names_add(names, item->value.s, strlen(item->value.s));
     if (item->type != ACCEL_TYPE_LIST)
@@ -266,7 +271,7 @@ static accel_status_t parse_number(double *place, const char *text, kind_t kind,
 
 static accel_status_t parse_names(accel__wandb_names_t *names, const char *text)
 {
-    names_free(names);
+    accel__wandb_names_free(names);
     accel_status_t status = ACCEL_OK;
     for (const char *end; !status; text = end + 1) {
         end = strchrnul(text, ',');
@@ -444,10 +449,10 @@ void accel__wandb_settings_free(accel__wandb_settings_t *settings)
         if (fields[i].kind == TEXT || fields[i].kind == SECRET)
             free(*(char **)place);
         else if (fields[i].kind == NAMES)
-            names_free(place);
+            accel__wandb_names_free(place);
     }
-    names_free(&settings->exclude_keys);
-    names_free(&settings->include_keys);
+    accel__wandb_names_free(&settings->exclude_keys);
+    accel__wandb_names_free(&settings->include_keys);
     for (size_t i = 0; i < settings->num_config; i++) {
         free(settings->config[i].key);
         free(settings->config[i].json);

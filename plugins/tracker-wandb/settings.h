@@ -82,6 +82,9 @@ const char *accel__wandb_env(const char *name);
 
 /* ---- between the files of this part ---- */
 
+accel_status_t accel__wandb_names_add(accel__wandb_names_t *names, const char *name);
+void accel__wandb_names_free(accel__wandb_names_t *names);
+
 /* Set by wandb's name of the setting; `where` opens an error's text. */
 accel_status_t accel__wandb_setting_set(accel__wandb_settings_t *settings, const char *name,
                                         const accel_item_t *item, const char *where);
