@@ -102,7 +102,7 @@ def run_compared(run, state):
         "summary": row(state["summary"]),
         "console": [STAMP.sub(r"\1", line).rstrip("\n") for line in state["console"]],
         "files": files(run, names),
-        "uploaded": [path for path in state["uploaded"] if path not in STOCK_ONLY],
+        "uploaded": sorted(path for path in state["uploaded"] if path not in STOCK_ONLY),
     }
 
 
