@@ -246,37 +246,122 @@ ACCEL_API int64_t accel_optimizer_num_steps(const accel_optimizer_t *optimizer);
 
 /* ---- schedules ---- */
 
-/* transformers.get_scheduler: the learning rate is that of the optimizer at creation times
+/* A schedule sets the learning rate of each group from the rate that the group had when the
+ * schedule was created, the base. With s the number of scheduler steps so far, W =
+ * num_warmup_steps and T = num_training_steps, the rate is base times
+ *
+ * of transformers.get_scheduler (5.23):
  *   "constant"              1
- *   "constant_with_warmup"  min(1, s / num_warmup_steps)
+ *   "constant_with_warmup"  min(1, s / W)
  *   "linear"                warm-up, then (T - s) / (T - W) down to 0
- *   "cosine"                warm-up, then max(0, (1 + cos(2π num_cycles (s - W)/(T - W))) / 2)
- * with s the number of scheduler steps so far, W = num_warmup_steps, T =
- * num_training_steps; during warm-up s / max(1, W). */
+ *   "cosine"                warm-up, then max(0, (1 + cos(2π num_cycles x)) / 2)
+ *   "cosine_with_restarts"  warm-up, then (1 + cos(π ((num_cycles x) mod 1))) / 2
+ *   "cosine_with_min_lr"    as "cosine", but to m instead of 0
+ *   "cosine_warmup_with_min_lr"  the same, with x one step ahead; a warm-up of (s + 1) / W, or
+ *                           with warmup_lr_rate r of r + (1 - r) s / (W - 1)
+ *   "polynomial"            warm-up, then (1 - x)^power from the base to lr_end
+ *   "inverse_sqrt"          warm-up, then 1 / sqrt((s - W + timescale) / timescale)
+ *   "warmup_stable_decay"   warm-up of warmup_type from min_lr_ratio, 1 for num_stable_steps,
+ *                           then a decay of decay_type over num_decay_steps to min_lr_ratio
+ *   "reduce_lr_on_plateau"  as torch's ReduceLROnPlateau
+ * of torch.optim.lr_scheduler (2.13):
+ *   "step"                  gamma ^ floor(s / step_size)                          StepLR
+ *   "multi_step"            gamma ^ (number of milestones <= s)                   MultiStepLR
+ *   "exponential"           gamma ^ s                                             ExponentialLR
+ *   "one_cycle"             see below                                             OneCycleLR
+ *   "lambda"                lambda(context, s, group)                             LambdaLR
+ *
+ * where warm-up is s / max(1, W) while s < W, x = (s - W) / max(1, T - W), and m =
+ * min_lr_rate, or min_lr / the base of group 0. */
+
+/* What "lambda" multiplies the base of a group by at step 0, 1, ...; a finite number >= 0, the
+ * same on every rank. */
+typedef double (*accel_lr_lambda_fn)(void *context, int64_t step, int32_t group);
+
+/* In all of them 0 means the default, ACCEL_ZERO the number zero, and -1 a count of zero. */
 typedef struct accel_scheduler_options {
     size_t struct_size;
     const char *name; /* NULL: "cosine" */
     int64_t num_warmup_steps;
-    int64_t num_training_steps; /* required by "linear" and "cosine" */
-    double num_cycles;          /* of "cosine"; 0: 0.5 */
+    int64_t num_training_steps; /* required by curves with a T, and "one_cycle" */
+    double num_cycles;          /* 0: 0.5; of "cosine_with_restarts" 1 */
+
+    double lr_end, power;                    /* "polynomial": 0: 1e-7, 1 */
+    int64_t timescale;                       /* "inverse_sqrt": 0: W, or 10000 without warm-up */
+    double min_lr, min_lr_rate;              /* "cosine…min_lr": exactly one of them; min_lr is
+                                                of "reduce_lr_on_plateau", too: 0: none */
+    double warmup_lr_rate;                   /* "cosine_warmup_with_min_lr" */
+    int64_t num_stable_steps;                /* "warmup_stable_decay": 0: T - W - num_decay_steps */
+    int64_t num_decay_steps;                 /* required there */
+    const char *warmup_type, *decay_type;    /* "linear", "cosine", "1-sqrt"; NULL: "linear" for
+                                                the warm-up, "cosine" for the decay */
+    double min_lr_ratio;
+
+    int64_t step_size;         /* "step": required */
+    double gamma;              /* "step", "multi_step": 0: 0.1; "exponential": required */
+    const int64_t *milestones; /* "multi_step", in any order; copied */
+    int32_t num_milestones;
+
+    /* "one_cycle" over T steps: from max_lr / div_factor up to max_lr in pct_start of them, then
+     * down to a final_div_factor-th of the start. With cycle_momentum the momentum, or beta1, goes
+     * the other way: it is set, whatever the optimizer began with. */
+    double max_lr;                  /* 0: each group's rate */
+    double pct_start;               /* 0: 0.3 */
+    const char *anneal_strategy;    /* "cos" or "linear"; NULL: "cos" */
+    accel_tristate_t cycle_momentum; /* default: on */
+    double base_momentum, max_momentum; /* 0: 0.85, 0.95 */
+    double div_factor, final_div_factor; /* 0: 25, 1e4 */
+    bool three_phase; /* down to the start symmetrically, then further down */
+
+    /* "reduce_lr_on_plateau": times `factor`, not below min_lr, after more than `patience` steps
+     * in a row without a better metric; then `cooldown` steps do not count. */
+    const char *mode;           /* which metric is better: "min" or "max"; NULL: "min" */
+    double factor;              /* 0: 0.1; < 1 */
+    int64_t patience, cooldown; /* 0: 10, 0 */
+    double threshold;           /* how much better: 0: 1e-4 */
+    const char *threshold_mode; /* "rel" or "abs"; NULL: "rel" */
+    double eps;                 /* a smaller change of the rate is not made: 0: 1e-8 */
+
+    accel_lr_lambda_fn lambda;
+    void *context;
 } accel_scheduler_options_t;
 
 ACCEL__OPTIONS_INIT(accel_scheduler_options)
 #define ACCEL_SCHEDULER_OPTIONS(...) ACCEL__OPTIONS(accel_scheduler_options_t, __VA_ARGS__)
 
-/* Borrows `optimizer`, and sets its learning rate to the schedule's first value. */
+/* Borrows `optimizer`, and sets its learning rates to the schedule's first values. The optimizer
+ * has all its groups by then. */
 ACCEL_API ACCEL_NODISCARD accel_status_t
 accel_scheduler_create(accel_optimizer_t *optimizer, const accel_scheduler_options_t *options,
                        accel_scheduler_t **scheduler);
 ACCEL_API void accel_scheduler_destroy(accel_scheduler_t *scheduler);
 
-/* Advance by one optimizer step and set the learning rate. Does nothing off a sync step.
- * Unlike upstream, the schedule counts optimizer steps, not steps × processes: size it by
- * the number of steps the loop really makes. Local. */
+/* Advance by one optimizer step and set the learning rate. Does nothing off a sync step, and
+ * after a step that was skipped. Unlike upstream, the schedule counts optimizer steps, not
+ * steps × processes: size it by the number of steps the loop really makes, or see
+ * scale_scheduler_steps in accel_options_t. "one_cycle" stops at its end. Local. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_scheduler_step(accel_scheduler_t *scheduler);
 
-/* The learning rate last set. */
+/* The same for "reduce_lr_on_plateau", which wants a metric, the same on every rank. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_scheduler_step_metric(accel_scheduler_t *scheduler,
+                                                                     double metric);
+
+/* The learning rate last set, of group 0. */
 ACCEL_API double accel_scheduler_get_last_lr(const accel_scheduler_t *scheduler);
+
+/* How far a schedule has come, for a checkpoint: with the same options and base rates all that
+ * follows is the same. */
+typedef struct accel_scheduler_state {
+    int64_t step;
+    double best; /* "reduce_lr_on_plateau" */
+    int64_t num_bad_steps, cooldown_counter, num_reductions;
+} accel_scheduler_state_t;
+
+ACCEL_API accel_scheduler_state_t accel_scheduler_get_state(const accel_scheduler_t *scheduler);
+
+/* Also sets the learning rates. Every rank alike. */
+ACCEL_API ACCEL_NODISCARD accel_status_t
+accel_scheduler_set_state(accel_scheduler_t *scheduler, const accel_scheduler_state_t *state);
 
 #ifdef __cplusplus
 }

@@ -67,12 +67,6 @@ typedef struct accel__segment {
     const accel__param_t *param; /* of a rule by callback: a segment is a parameter */
 } accel__segment_t;
 
-/* What one rank updates of a run. */
-typedef struct accel__owned {
-    accel__slice_t slice;
-    unsigned char *states[ACCEL_MAX_STATES];
-} accel__owned_t;
-
 struct accel_optimizer {
     const accel__rule_t *rule;
     accel_model_t *model; /* borrowed */

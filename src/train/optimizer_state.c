@@ -114,14 +114,13 @@ void accel__optimizer_free_states(accel_optimizer_t *optimizer)
             free(optimizer->states[r][s]);
     free(optimizer->states);
     free(optimizer->owned);
-    optimizer->states = NULL;
-    optimizer->owned = NULL;
-    optimizer->num_runs = 0;
     free(optimizer->average);
     free(optimizer->wide);
     free(optimizer->segments);
-    optimizer->average = optimizer->wide = NULL;
+    optimizer->states = NULL;
     optimizer->owned = NULL;
+    optimizer->num_runs = 0;
+    optimizer->average = optimizer->wide = NULL;
     optimizer->segments = NULL;
     optimizer->num_segments = 0;
     optimizer->num_owners = 0;
@@ -161,14 +160,14 @@ static void fill(void *block, accel_dtype_t dtype, size_t count, double value)
 static accel_status_t make_run_states(accel_optimizer_t *optimizer, int r)
 {
     accel_dtype_t dtype = optimizer->model->layout.runs[r].dtype;
-    accel__owned_t *owned = &optimizer->owned[r];
-    size_t count = owned->slice.end - owned->slice.begin;
+    unsigned char **states = optimizer->states[r];
+    size_t count = optimizer->owned[r].end - optimizer->owned[r].begin;
     accel_status_t status = ACCEL_OK;
 
     for (int32_t s = 0; s < optimizer->num_states && status == ACCEL_OK; s++) {
-        status = make_block(count * accel_dtype_size(dtype), &owned->states[s]);
+        status = make_block(count * accel_dtype_size(dtype), &states[s]);
         if (status == ACCEL_OK)
-            fill(owned->states[s], dtype, count, optimizer->initial_accumulator_value);
+            fill(states[s], dtype, count, optimizer->initial_accumulator_value);
     }
     return status;
 }
@@ -202,15 +201,10 @@ static accel_status_t make_scratch(accel_optimizer_t *optimizer)
 
 static accel_status_t make_owned(accel_optimizer_t *optimizer, int32_t owner, int32_t num_owners)
 {
-    int num_runs = optimizer->model->layout.num_runs;
-    size_t size = ((size_t)num_runs + 1) * sizeof(*optimizer->owned);
-    accel_status_t status = ACCEL_OK;
+    accel_status_t status = make_runs(optimizer);
 
-    optimizer->owned = calloc(1, size);
-    if (!optimizer->owned)
-        return accel__fail_memory("an optimizer's slices", size);
-    for (int r = 0; r < num_runs && status == ACCEL_OK; r++) {
-        optimizer->owned[r].slice = accel__optimizer_slice(optimizer, r, owner, num_owners);
+    for (int r = 0; r < optimizer->num_runs && status == ACCEL_OK; r++) {
+        optimizer->owned[r] = accel__optimizer_slice(optimizer, r, owner, num_owners);
         status = make_run_states(optimizer, r);
     }
     return status;
@@ -247,10 +241,9 @@ accel_status_t accel__optimizer_make_states(accel_optimizer_t *optimizer, int32_
 void accel__optimizer_states_at(const accel_optimizer_t *optimizer, int run, size_t first,
                                 accel__piece_t *piece)
 {
-    const accel__owned_t *owned = &optimizer->owned[run];
-    size_t offset = (first - owned->slice.begin) *
+    size_t offset = (first - optimizer->owned[run].begin) *
                     accel_dtype_size(optimizer->model->layout.runs[run].dtype);
 
     for (int32_t s = 0; s < optimizer->num_states; s++)
-        piece->states[s] = owned->states[s] + offset;
+        piece->states[s] = optimizer->states[run][s] + offset;
 }
