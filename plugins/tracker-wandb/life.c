@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "upload/online.h"
 #include "monitor/monitor.h"
 
 double accel__wandb_now(void)
@@ -17,7 +18,7 @@ double accel__wandb_now(void)
 double accel__wandb_run_elapsed(const accel__wandb_run_t *run, double now)
 {
     double elapsed = now - (double)run->start_time.tv_sec - (double)run->start_time.tv_nsec * 1e-9;
-    return elapsed > 0 ? elapsed : 0;
+    return run->past_runtime + (elapsed > 0 ? elapsed : 0);
 }
 
 bool accel__wandb_is_writing(const accel__wandb_run_t *run)
@@ -31,6 +32,7 @@ void accel__wandb_run_destroy(accel__wandb_run_t *run)
 {
     if (!run)
         return;
+    accel__wandb_online_free(run); /* it reads the log and the settings */
     accel__wandb_log_close(&run->log);
     accel__wandb_settings_free(&run->settings);
     accel__wandb_row_clear(&run->row);
@@ -116,7 +118,11 @@ accel_status_t accel__wandb_run_start(accel__wandb_run_t *run)
     set_features(run);
     accel_status_t status = accel__wandb_rundir_create(run);
     if (!status)
+        status = accel__wandb_online_resume(run);
+    if (!status)
         status = accel__wandb_emit_start(run);
+    if (!status)
+        status = accel__wandb_online_emit_past(run);
     if (status) {
         run->started = false;
         return status;
@@ -126,6 +132,11 @@ accel_status_t accel__wandb_run_start(accel__wandb_run_t *run)
         accel__wandb_is_online(run) ? "online" : "offline", run->settings.run_id,
         run->settings.project ? run->settings.project : "uncategorized", run->log_path);
     greet(run);
+    status = accel__wandb_online_begin(run);
+    if (status) {
+        run->started = false;
+        return status;
+    }
     run->stats = accel__wandb_stats_start(run);
     run->output = accel__wandb_output_start(run);
     return ACCEL_OK;
@@ -150,6 +161,8 @@ static void farewell(const accel__wandb_run_t *run)
     if (run->console.quiet)
         return;
     accel__wandb_summary_print(&run->summary, &run->settings, &run->console);
+    if (accel__wandb_is_online(run))
+        return;
     accel__wandb_say(&run->console, "You can sync this run to the cloud by running:");
     accel__wandb_say(&run->console, "%s", run->sync_command);
     say_logs(run);
@@ -187,5 +200,8 @@ accel_status_t accel__wandb_run_finish(accel__wandb_run_t *run, int32_t exit_cod
     accel__wandb_log_close(&run->log);
     accel__wandb_unlock(run);
     farewell(run);
-    return status;
+    accel_status_t uploaded = accel__wandb_online_finish(run);
+    if (accel__wandb_is_online(run) && !run->console.quiet)
+        say_logs(run);
+    return status ? status : uploaded;
 }

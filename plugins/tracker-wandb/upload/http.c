@@ -274,7 +274,8 @@ static void set_server(accel__wandb_http_t *http, const char *url)
         curl_easy_setopt(curl, CURLOPT_CAINFO, file);
     if (folder)
         curl_easy_setopt(curl, CURLOPT_CAPATH, folder);
-    if (http->api_key && accel__wandb_same_server(url, http->base_url)) {
+    if (http->api_key && !http->request->anonymous &&
+        accel__wandb_same_server(url, http->base_url)) {
         curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
         curl_easy_setopt(curl, CURLOPT_USERNAME, "api");
         curl_easy_setopt(curl, CURLOPT_PASSWORD, http->api_key);
@@ -333,6 +334,13 @@ static struct curl_slist *add_header(struct curl_slist *list, const char *header
     return grown ? grown : list;
 }
 
+/* In curl's words: an empty header ends with ';'. */
+static void put_header(accel__wandb_text_t *line, const char *name, const char *value)
+{
+    line->length = 0;
+    accel__wandb_text_printf(line, "%s%s%s", name, *value ? ": " : ";", value);
+}
+
 static struct curl_slist *make_headers(accel__wandb_http_t *http,
                                        const accel__wandb_request_t *request, bool *failed)
 {
@@ -343,13 +351,9 @@ static struct curl_slist *make_headers(accel__wandb_http_t *http,
     list = add_header(list, line.failed ? "User-Agent: accel" : line.data, failed);
     list = add_header(list, "Expect:", failed); /* no waiting for "100 Continue" */
     if (accel__wandb_same_server(request->url, http->base_url)) {
-        line.length = 0;
-        accel__wandb_text_printf(&line, "X-WANDB-USERNAME%s %s", *http->username ? ":" : ";",
-                                 http->username);
+        put_header(&line, "X-WANDB-USERNAME", http->username);
         list = add_header(list, line.failed ? "" : line.data, failed);
-        line.length = 0;
-        accel__wandb_text_printf(&line, "X-WANDB-USER-EMAIL%s %s", *http->email ? ":" : ";",
-                                 http->email);
+        put_header(&line, "X-WANDB-USER-EMAIL", http->email);
         list = add_header(list, line.failed ? "" : line.data, failed);
     }
     *failed = *failed || line.failed;

@@ -47,6 +47,7 @@ typedef struct {
     int64_t length;
     size_t limit;        /* the largest answer that is taken; 0: 64 MiB */
     double timeout;      /* seconds for the whole; 0: as long as something moves */
+    bool anonymous;      /* without the key wherever it goes: URLs with a signature of their own */
 } accel__wandb_request_t;
 
 /* How an exchange ended. */

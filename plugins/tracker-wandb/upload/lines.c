@@ -24,15 +24,26 @@ static void warn_long(accel__wandb_sender_t *sender, const char *what)
 
 /* ---- items: history and summary ---- */
 
-/* _step counts from where the run stood when this log began. */
-static bool put_step(accel__wandb_sender_t *sender, accel__wandb_tree_t *tree, char *const *path,
-                     const char *json)
+/* A log that goes on with a run was written either by somebody who knew how far it was, and counts
+ * _step on from there, or offline, and counts from 0. Its first row tells: a step below the start
+ * is of the second kind, and all are moved. A summary of the time before the log has its _step as a
+ * plain key, and says nothing about it. */
+static bool put_step(accel__wandb_sender_t *sender, accel__wandb_tree_t *tree,
+                     const Wandb__Item *item)
 {
-    char *end, text[32];
-    long long step = strtoll(json, &end, 10);
-    if (!sender->state.starting_step || end == json || *end)
-        return accel__wandb_tree_set(tree, path, 1, json);
-    snprintf(text, sizeof(text), "%lld", step + (long long)sender->state.starting_step);
+    static char key[] = "_step";
+    char *path[] = {key}, *end, text[32];
+    long long step = strtoll(item->value_json, &end, 10);
+    int64_t start = sender->state.starting_step;
+    if (!start || end == item->value_json || *end)
+        return accel__wandb_tree_set(tree, path, 1, item->value_json);
+    if (!sender->saw_step && !item->n_nested_key)
+        return true;
+    if (!sender->saw_step) {
+        sender->saw_step = true;
+        sender->moves_steps = step < start;
+    }
+    snprintf(text, sizeof(text), "%lld", step + (sender->moves_steps ? (long long)start : 0));
     return accel__wandb_tree_set(tree, path, 1, text);
 }
 
@@ -44,7 +55,7 @@ static accel_status_t put_items(accel__wandb_sender_t *sender, accel__wandb_tree
         char *const *path = item->n_nested_key ? item->nested_key : &item->key;
         size_t depth = item->n_nested_key ? item->n_nested_key : 1;
         bool is_step = depth == 1 && !strcmp(path[0], "_step");
-        if (!(is_step ? put_step(sender, tree, path, item->value_json)
+        if (!(is_step ? put_step(sender, tree, item)
                       : accel__wandb_tree_set(tree, path, depth, item->value_json)))
             return fail_damaged("value");
     }

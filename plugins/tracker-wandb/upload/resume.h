@@ -6,7 +6,7 @@
 #include "graphql.h"
 #include "tree.h"
 
-typedef struct {
+typedef struct accel__wandb_past {
     bool exists; /* with something in it: a run that no client has begun is none */
     char *storage_id, *display_name, *notes;
     json_t *tags; /* a list of texts, or NULL */

@@ -52,6 +52,7 @@ static accel_status_t send_put(accel__wandb_uploader_t *up, accel__wandb_http_t 
         .file = fd,
         .length = length,
         .limit = 1 << 20,
+        .anonymous = true,
         .timeout = accel__wandb_upload_timeout(up, ACCEL__WANDB_RETRY_TRANSFER, false)};
     accel_status_t status = ACCEL_OK;
     accel__wandb_http_insist(http, &request, &retry, &listener, &reply);
