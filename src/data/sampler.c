@@ -76,15 +76,13 @@ static accel_status_t sample_order(accel_loader_t *loader, int64_t epoch)
 
 /* ---- batches ---- */
 
-accel_status_t accel_batches_add(accel_batches_t *batches, const int64_t *indices, int64_t count)
+static accel_status_t add(accel_batches_t *batches, const int64_t *indices, int64_t count)
 {
     accel_status_t status;
 
-    if (!batches || !indices || count < 1)
+    if (!indices || count < 1)
         return accel__fail(ACCEL_ERR_INVALID, "accel_batches_add: %s",
-                           !batches  ? "batches is NULL"
-                           : indices ? "a batch without samples"
-                                     : "indices is NULL");
+                           indices ? "a batch without samples" : "indices is NULL");
     status = check_numbers("accel_batches_add: the batch", indices, count, batches->samples);
     if (status == ACCEL_OK)
         status = reserve(&batches->numbers, &batches->room, batches->length,
@@ -93,11 +91,23 @@ accel_status_t accel_batches_add(accel_batches_t *batches, const int64_t *indice
         status = reserve(&batches->offsets, &batches->offsets_room, batches->count + 1,
                          batches->count + 2);
     if (status != ACCEL_OK)
-        return batches->status = status;
+        return status;
     memcpy(batches->numbers + batches->length, indices, (size_t)count * sizeof(*indices));
     batches->length += count;
     batches->offsets[++batches->count] = batches->length;
     return ACCEL_OK;
+}
+
+accel_status_t accel_batches_add(accel_batches_t *batches, const int64_t *indices, int64_t count)
+{
+    accel_status_t status;
+
+    if (!batches)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_batches_add: batches is NULL");
+    status = add(batches, indices, count);
+    if (status != ACCEL_OK)
+        batches->status = status;
+    return status;
 }
 
 /* One whose error the callback overlooked counts, too. */
