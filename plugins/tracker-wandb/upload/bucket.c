@@ -104,10 +104,21 @@ static accel_status_t take_run_telemetry(accel__wandb_bucket_t *bucket, const ui
     return bucket->telemetry.failed ? accel__wandb_fail_memory() : ACCEL_OK;
 }
 
+/* The program has given the run another name, notes or tags. */
+static accel_status_t take_update(accel__wandb_bucket_t *bucket, const uint8_t *data, size_t size)
+{
+    Wandb__RunRecord *record = wandb__run_record__unpack(NULL, size, data);
+    if (!record)
+        return fail_damaged("run");
+    bool good = accel__wandb_set_text(&bucket->display_name, record->display_name);
+    wandb__run_record__free_unpacked(bucket->record, NULL);
+    bucket->record = record;
+    bucket->renamed = true;
+    return good ? ACCEL_OK : accel__wandb_fail_memory();
+}
+
 static accel_status_t take_run(accel__wandb_bucket_t *bucket, const uint8_t *data, size_t size)
 {
-    if (bucket->record)
-        return ACCEL_OK;
     Wandb__RunRecord *record = wandb__run_record__unpack(NULL, size, data);
     if (!record || !*record->run_id) {
         if (record)
@@ -172,6 +183,8 @@ accel_status_t accel__wandb_bucket_take(accel__wandb_bucket_t *bucket, uint32_t 
                                         const uint8_t *data, size_t size)
 {
     accel_status_t status = ACCEL_OK;
+    if (kind == ACCEL__WANDB_RUN && bucket->record)
+        return take_update(bucket, data, size);
     bucket->changed = true;
     switch (kind) {
     case ACCEL__WANDB_RUN:
@@ -428,6 +441,13 @@ static json_t *tags_or_null(const Wandb__RunRecord *record)
     return tags;
 }
 
+static void add_names(json_t *variables, const Wandb__RunRecord *record)
+{
+    json_object_set_new(variables, "displayName", text_or_null(record->display_name));
+    json_object_set_new(variables, "notes", text_or_null(record->notes));
+    json_object_set_new(variables, "tags", tags_or_null(record));
+}
+
 static void add_particulars(json_t *variables, const accel__wandb_bucket_t *bucket)
 {
     const Wandb__RunRecord *record = bucket->record;
@@ -436,8 +456,6 @@ static void add_particulars(json_t *variables, const accel__wandb_bucket_t *buck
         NULL, bucket->environment.length, (const uint8_t *)bucket->environment.data);
     json_object_set_new(variables, "id", text_or_null(bucket->storage_id));
     json_object_set_new(variables, "groupName", text_or_null(record->run_group));
-    json_object_set_new(variables, "displayName", text_or_null(record->display_name));
-    json_object_set_new(variables, "notes", text_or_null(record->notes));
     json_object_set_new(variables, "commit", text_or_null(git ? git->commit : NULL));
     json_object_set_new(variables, "repo", text_or_null(git ? git->remote_url : NULL));
     json_object_set_new(variables, "host", text_or_null(record->host));
@@ -445,7 +463,6 @@ static void add_particulars(json_t *variables, const accel__wandb_bucket_t *buck
                         text_or_null(environment ? environment->program : NULL));
     json_object_set_new(variables, "jobType", text_or_null(record->job_type));
     json_object_set_new(variables, "sweep", text_or_null(record->sweep_id));
-    json_object_set_new(variables, "tags", tags_or_null(record));
     if (environment)
         wandb__environment_record__free_unpacked(environment, NULL);
 }
@@ -458,7 +475,7 @@ static json_t *upsert_variables(accel__wandb_bucket_t *bucket, bool first)
     json_t *variables = json_pack("{s:s, s:o, s:o}", "name", bucket->run_id, "project",
                                   text_or_null(bucket->project), "entity",
                                   text_or_null(bucket->entity));
-    json_t *config = config_json(bucket);
+    json_t *config = bucket->changed ? config_json(bucket) : json_null();
     if (!variables || !config) {
         json_decref(variables);
         json_decref(config);
@@ -467,6 +484,8 @@ static json_t *upsert_variables(accel__wandb_bucket_t *bucket, bool first)
     json_object_set_new(variables, "config", config);
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         json_object_set_new(variables, names[i], json_null());
+    if (first || bucket->renamed)
+        add_names(variables, bucket->record);
     if (first)
         add_particulars(variables, bucket);
     return variables;
@@ -510,7 +529,7 @@ accel_status_t accel__wandb_bucket_upsert(accel__wandb_bucket_t *bucket, accel__
     if (!status && first)
         status = take_answer(bucket, data);
     if (!status)
-        bucket->changed = false;
+        bucket->changed = bucket->renamed = false;
     json_decref(data);
     return status;
 }

@@ -23,13 +23,14 @@ typedef struct {
     accel__wandb_bucket_metric_t *metrics;
     size_t num_metrics;
     int64_t history_lines; /* that the server has; -1: it did not say */
-    bool inserted, changed; /* changed: the server does not know the configuration yet */
+    bool inserted;
+    bool changed, renamed; /* what the server does not know yet: configuration; name, notes, tags */
 } accel__wandb_bucket_t;
 
 void accel__wandb_bucket_free(accel__wandb_bucket_t *bucket);
 
-/* Take in a record's member of the kinds RUN (the first, others are ignored), CONFIG, TELEMETRY,
- * METRIC and ENVIRONMENT. Damaged ones are ACCEL_ERR_FORMAT. */
+/* Take in a record's member of the kinds RUN (the first says all, others a new name, notes or tags),
+ * CONFIG, TELEMETRY, METRIC and ENVIRONMENT. Damaged ones are ACCEL_ERR_FORMAT. */
 accel_status_t accel__wandb_bucket_take(accel__wandb_bucket_t *bucket, uint32_t kind,
                                         const uint8_t *data, size_t size);
 
@@ -38,7 +39,7 @@ accel_status_t accel__wandb_bucket_take(accel__wandb_bucket_t *bucket, uint32_t 
 bool accel__wandb_bucket_config(accel__wandb_bucket_t *bucket, accel__wandb_tree_t *config);
 
 /* UpsertBucket. The first says everything and takes over what the server answers; later ones
- * bring the configuration. */
+ * bring what has changed. */
 accel_status_t accel__wandb_bucket_upsert(accel__wandb_bucket_t *bucket, accel__wandb_http_t *http,
                                           bool first, const accel__wandb_retry_t *retry,
                                           double timeout, const accel__wandb_listener_t *listener);

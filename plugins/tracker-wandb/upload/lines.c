@@ -277,6 +277,9 @@ accel_status_t accel__wandb_sender_take(accel__wandb_sender_t *sender, uint32_t 
         return take_stats(sender, data, size);
     case ACCEL__WANDB_OUTPUT_RAW:
         return take_output(sender, data, size);
+    case ACCEL__WANDB_PREEMPTING:
+        sender->stream.preempting = true;
+        return ACCEL_OK;
     case ACCEL__WANDB_EXIT:
         return take_exit(sender, data, size);
     default:

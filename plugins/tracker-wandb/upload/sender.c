@@ -23,6 +23,11 @@ static double either(double setting, double usual)
 
 /* ---- the run ---- */
 
+static bool has_news(const accel__wandb_sender_t *sender)
+{
+    return sender->bucket.changed || sender->bucket.renamed;
+}
+
 /* What the server says the run is, for everyone. */
 static accel_status_t publish(accel__wandb_sender_t *sender)
 {
@@ -268,7 +273,7 @@ static accel_status_t take_record(accel__wandb_sender_t *sender)
     accel_status_t status = ACCEL_OK;
     if (!is_about_run(kind) && !introduced(sender))
         status = introduce(sender);
-    bool changed = sender->bucket.changed;
+    bool known = !has_news(sender);
     if (!status)
         status = accel__wandb_sender_take(sender, kind, data, size);
     if (status == ACCEL_ERR_FORMAT && sender->bucket.record) { /* one bad record costs only itself */
@@ -276,7 +281,7 @@ static accel_status_t take_record(accel__wandb_sender_t *sender)
                                    accel__wandb_last_error());
         status = ACCEL_OK;
     }
-    if (!changed && sender->bucket.changed)
+    if (known && has_news(sender))
         sender->next_upsert = accel__wandb_monotonic() + CONFIG_SECONDS;
     return status;
 }
@@ -308,16 +313,16 @@ static accel_status_t send_what_is_due(accel__wandb_sender_t *sender)
     accel_status_t status = ACCEL_OK;
     fetch_uploaded(sender);
     bool waits = accel__wandb_stream_waits(&sender->stream) || sender->summary_changed;
-    if (accel__wandb_stream_full(&sender->stream) || (waits && now >= sender->next_send) ||
+    if (sender->stream.preempting || accel__wandb_stream_full(&sender->stream) || (waits && now >= sender->next_send) ||
         now >= sender->last_send + sender->up->settings->heartbeat_seconds)
         status = send(sender, NULL);
-    if (!status && sender->bucket.changed && now >= sender->next_upsert) {
+    if (!status && has_news(sender) && now >= sender->next_upsert) {
         status = accel__wandb_sender_upsert(sender, false);
         if (status == ACCEL_ERR_INVALID || status == ACCEL_ERR_NOT_FOUND) {
             /* the run goes on; the next change tries again */
             accel__wandb_upload_notify(sender->up, true, "The configuration was not taken: %s",
                                        accel__wandb_last_error());
-            sender->bucket.changed = false;
+            sender->bucket.changed = sender->bucket.renamed = false;
             status = ACCEL_OK;
         }
     }
@@ -367,7 +372,7 @@ static accel_status_t finish(accel__wandb_sender_t *sender)
     accel_status_t status = accel__wandb_sender_write_files(sender);
     if (status) /* a full disk: the run's data goes up all the same */
         accel__wandb_upload_notify(up, true, "%s", accel__wandb_last_error());
-    status = sender->bucket.changed ? accel__wandb_sender_upsert(sender, false) : ACCEL_OK;
+    status = has_news(sender) ? accel__wandb_sender_upsert(sender, false) : ACCEL_OK;
     accel__wandb_upload_set(up, &up->generated);
     while (!status && !ended(sender) && !accel__wandb_upload_wait(up, &up->filed, POLL_SECONDS)) {
         status = send_what_is_due(sender);

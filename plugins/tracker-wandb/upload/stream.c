@@ -207,6 +207,11 @@ bool accel__wandb_stream_take(accel__wandb_stream_t *stream, const accel__wandb_
         accel__wandb_text_free(&stream->uploaded);
         separator = ",";
     }
+    if (stream->preempting) {
+        accel__wandb_text_printf(body, "%s\"preempting\":true", separator);
+        stream->preempting = false;
+        separator = ",";
+    }
     stream->bytes = 0;
     for (size_t i = 0; i < stream->num_console; i++)
         stream->bytes += strlen(stream->console[i].text);

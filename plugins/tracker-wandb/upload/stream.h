@@ -24,6 +24,7 @@ typedef struct {
     size_t num_console, console_capacity;
     accel__wandb_text_t summary; /* one JSON string; empty: has not changed */
     accel__wandb_text_t uploaded; /* a list of JSON strings */
+    bool preempting;             /* the machine is about to be taken away: say so at once */
     size_t bytes;                /* about what waits */
     size_t most_bytes, most_line_bytes;
     int64_t dropped; /* lines that were too long */
