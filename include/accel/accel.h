@@ -8,12 +8,14 @@
 #include <accel/comm.h>
 #include <accel/data.h>
 #include <accel/dict.h>
+#include <accel/ema.h>
 #include <accel/log.h>
 #include <accel/logger.h>
 #include <accel/media.h>
 #include <accel/model.h>
 #include <accel/objects.h>
 #include <accel/optimizer.h>
+#include <accel/precision.h>
 #include <accel/profile.h>
 #include <accel/progress.h>
 #include <accel/safetensors.h>

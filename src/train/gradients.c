@@ -18,6 +18,8 @@ accel_status_t accel__model_usable(const accel_model_t *model, const char *opera
         return accel__fail(ACCEL_ERR_STATE, "%s: the model is not prepared", operation);
     if (model->writing)
         return accel__fail(ACCEL_ERR_STATE, "%s: between accel_params_begin and _end", operation);
+    if (model->shows_average)
+        return accel__fail(ACCEL_ERR_STATE, "%s: between accel_ema_begin and _end", operation);
     if (accel__arena_is_torn(&model->arena))
         return accel__fail(ACCEL_ERR_STATE,
                            "%s: an update of the model did not come to its end: its parameters "

@@ -108,6 +108,8 @@ static accel_status_t check_prepared(const accel_optimizer_t *optimizer, const c
 {
     if (!optimizer)
         return accel__fail(ACCEL_ERR_INVALID, "%s: optimizer is NULL", function);
+    if (optimizer->model->shows_average)
+        return accel__fail(ACCEL_ERR_STATE, "%s: between accel_ema_begin and _end", function);
     if (optimizer->state == optimizer->model->state)
         return ACCEL_OK;
     return accel__fail(ACCEL_ERR_STATE, "%s: the %s is prepared, the %s is not", function,

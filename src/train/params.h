@@ -55,6 +55,7 @@ struct accel_model {
     int64_t num_ready; /* of accel_grad_ready() in this backward */
     bool in_backward;  /* the model's own is running */
     bool writing;      /* between accel_params_begin() and _end() */
+    bool shows_average; /* between accel_ema_begin() and _end() */
 };
 
 /* The owner's pointer at this address. It may be a float ** or a double **: only memcpy may
