@@ -38,7 +38,8 @@ typedef struct accel_artifact_entry {
     const char *local_path; /* the file, absolute; NULL for a reference */
     const char *reference;  /* a URI; NULL for a file */
     int64_t size;           /* bytes; of a reference -1 if not known */
-    const char *digest; /* of a reference: its checksum or ETag, else the URI; NULL: a file */
+    const char *digest; /* of a reference: its checksum or ETag, else the URI, which for file://
+                         * stands for the file's MD5; NULL: a file */
     bool immutable;         /* the file will not change: refer to it in place, do not copy */
 } accel_artifact_entry_t;
 
@@ -59,6 +60,9 @@ typedef struct accel_artifact_options {
     const char *description;
     const accel_item_t *metadata;    /* at most 100 top-level keys */
     const char *const *aliases;      /* NULL-terminated; each without '/' and ':' */
+    bool immutable; /* policy="immutable": files will not change until they are uploaded, and are
+                     * referred to where they lie; else they are copied when the artifact is
+                     * logged (below WANDB_DATA_DIR) */
 } accel_artifact_options_t;
 
 ACCEL__OPTIONS_INIT(accel_artifact_options)
@@ -83,8 +87,15 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_artifact_add_dir(accel_artifact_t
                                                                 const char *local_path,
                                                                 const char *name);
 
-/* Add a URI, not its content. `name` NULL: what follows the URI's last '/'; `digest` NULL: the
- * URI itself. */
+/* with artifact.new_file(name): add a file of these bytes, which are copied. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_artifact_new_file(accel_artifact_t *artifact,
+                                                                 const char *name,
+                                                                 const void *data, size_t size);
+
+/* Add a URI, not its content. `name` NULL: what follows the URI's last '/'. `digest`: its ETag,
+ * checksum or version, by which a change is told; NULL: the URI itself, as with checksum=False,
+ * save for file:// whose files must be there and are checksummed when the artifact is logged; of a
+ * directory every regular file below it is added, under `name/` (NULL: at the top). */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_artifact_add_reference(accel_artifact_t *artifact,
                                                                       const char *uri,
                                                                       const char *name,

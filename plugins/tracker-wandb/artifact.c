@@ -11,6 +11,8 @@
 
 #include "run.h"
 
+#define FILE_SCHEME "file://"
+
 enum { MD5_SIZE = 16, PIECE = 1 << 18 };
 
 static accel_status_t fail_digest(void)
@@ -193,12 +195,28 @@ accel_status_t accel__wandb_stage_data(accel__wandb_arena_t *arena, const char *
 
 /* ---- the record ---- */
 
+/* A reference to a file here, whose check sum nobody gave. */
+static bool is_local(const accel_artifact_entry_t *entry)
+{
+    return !strncmp(entry->reference, FILE_SCHEME, strlen(FILE_SCHEME)) &&
+           (!entry->digest || !strcmp(entry->digest, entry->reference));
+}
+
 static accel_status_t fill_entry(accel__wandb_run_t *run, const accel_artifact_entry_t *entry,
                                  const char *staging, Wandb__ArtifactManifestEntry *record)
 {
     char digest[25], *copy = NULL;
     int64_t size = 0;
     accel__wandb_put(run, &record->path, entry->path);
+    if (entry->reference && is_local(entry)) {
+        accel__wandb_put(run, &record->ref, entry->reference);
+        accel_status_t status = accel__wandb_file_digest(entry->reference + strlen(FILE_SCHEME), -1,
+                                                         digest, &size);
+        accel__wandb_put(run, &record->digest,
+                         accel__wandb_arena_copy(&run->arena, digest, status ? 0 : strlen(digest)));
+        record->size = size;
+        return status;
+    }
     if (entry->reference) {
         accel__wandb_put(run, &record->ref, entry->reference);
         accel__wandb_put(run, &record->digest, entry->digest ? entry->digest : entry->reference);

@@ -2,19 +2,26 @@
 #include "track/artifact.h"
 #include "track/json.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define NAME_MAX_LENGTH 128
 #define METADATA_KEYS_MAX 100
+#define FILE_SCHEME "file://"
 
 struct accel_artifact {
     accel_artifact_view_t view; /* points into what follows */
     char *name, *type, *description;
     accel__text_t metadata;
     char **aliases;
+    bool immutable;
     accel__entries_t entries; /* sorted by path */
+    char **made;              /* files that new_file has made */
+    size_t num_made;
 };
 
 /* ---- what may be in one ---- */
@@ -135,6 +142,7 @@ static accel_status_t fill(accel_artifact_t *artifact, const char *name, const c
     artifact->view.name = artifact->name;
     artifact->view.type = artifact->type;
     artifact->view.description = artifact->description;
+    artifact->immutable = options->immutable;
     status = set_metadata(artifact, options->metadata);
     return status == ACCEL_OK ? set_aliases(artifact, options->aliases) : status;
 }
@@ -183,6 +191,11 @@ void accel_artifact_destroy(accel_artifact_t *artifact)
     free(artifact->description);
     accel__text_free(&artifact->metadata);
     accel__entries_free(&artifact->entries);
+    for (size_t i = 0; i < artifact->num_made; i++) {
+        (void)unlink(artifact->made[i]);
+        free(artifact->made[i]);
+    }
+    free(artifact->made);
     free(artifact);
 }
 
@@ -215,6 +228,8 @@ static accel_status_t merge(accel_artifact_t *artifact, accel__entries_t *added)
                                artifact->name, added->items[i].path);
     if (added->count == 0)
         return ACCEL_OK;
+    for (size_t i = 0; i < added->count; i++)
+        added->items[i].immutable = artifact->immutable && !added->items[i].reference;
     items = realloc(entries->items, count * sizeof(*items));
     if (!items)
         return accel__fail_memory("entries of an artifact", count * sizeof(*items));
@@ -280,6 +295,83 @@ accel_status_t accel_artifact_add_dir(accel_artifact_t *artifact, const char *lo
     return status;
 }
 
+/* ---- files made here ---- */
+
+/* A path for a file of ours, which goes with the artifact. */
+static accel_status_t make_place(accel_artifact_t *artifact, char **place)
+{
+    const char *folder = accel__env("TMPDIR");
+    accel__text_t path = {0};
+    char **made = realloc(artifact->made, (artifact->num_made + 1) * sizeof(*made));
+
+    if (made)
+        artifact->made = made;
+    accel__text_appendf(&path, "%s/accel-artifact-XXXXXX", folder ? folder : "/tmp");
+    if (!made || path.failed) {
+        accel__text_free(&path);
+        return accel__fail_memory("a file of an artifact", path.length);
+    }
+    artifact->made[artifact->num_made++] = path.data;
+    *place = path.data;
+    return ACCEL_OK;
+}
+
+static accel_status_t write_made(char *place, const void *data, size_t size)
+{
+    int fd = mkostemp(place, O_CLOEXEC);
+    accel_status_t status;
+
+    if (fd < 0)
+        return accel__fail_errno(ACCEL_ERR_IO, "%s: cannot make a file", place);
+    status = accel__write_full(fd, data, size, place);
+    if (close(fd) != 0 && status == ACCEL_OK)
+        status = accel__fail_errno(ACCEL_ERR_IO, "%s: cannot write", place);
+    return status;
+}
+
+accel_status_t accel_artifact_new_file(accel_artifact_t *artifact, const char *name,
+                                       const void *data, size_t size)
+{
+    accel_status_t status = check_call(artifact, name, "accel_artifact_new_file");
+    char *place = NULL;
+
+    if (status == ACCEL_OK && !data && size > 0)
+        status = accel__fail(ACCEL_ERR_INVALID, "accel_artifact_new_file: data is NULL");
+    if (status == ACCEL_OK)
+        status = make_place(artifact, &place);
+    if (status == ACCEL_OK)
+        status = write_made(place, data, size);
+    return status == ACCEL_OK ? accel_artifact_add_file(artifact, place, name) : status;
+}
+
+/* ---- references ---- */
+
+/* Files and folders of this machine become references to each file. */
+static accel_status_t collect_local(accel__entries_t *added, const char *uri, const char *name)
+{
+    const char *local = uri + strlen(FILE_SCHEME);
+    struct stat facts;
+    char *path = NULL;
+    accel_status_t status = ACCEL_OK;
+    size_t skipped;
+    bool folder;
+
+    if (stat(local, &facts) != 0)
+        return accel__fail_errno(ACCEL_ERR_IO, "artifact: %s", uri);
+    folder = S_ISDIR(facts.st_mode);
+    if (name || !folder)
+        status = entry_path(local, name, &path);
+    if (status == ACCEL_OK)
+        status = folder ? accel__artifact_collect_dir(added, local, path)
+                        : accel__artifact_collect_file(added, local, path);
+    skipped = path ? strlen(path) + 1 : 0; /* of an entry's path: the rest is below the folder */
+    free(path);
+    for (size_t i = 0; i < added->count && status == ACCEL_OK; i++)
+        status = accel__entries_refer(&added->items[i], uri,
+                                      folder ? added->items[i].path + skipped : NULL);
+    return status;
+}
+
 static accel_status_t make_reference(const char *uri, const char *name, const char *digest,
                                      accel_artifact_entry_t *entry)
 {
@@ -297,12 +389,24 @@ static accel_status_t make_reference(const char *uri, const char *name, const ch
     return ACCEL_OK;
 }
 
+static accel_status_t add_reference(accel__entries_t *added, const char *uri, const char *name,
+                                    const char *digest)
+{
+    accel_artifact_entry_t entry;
+    accel_status_t status = make_reference(uri, name, digest, &entry);
+
+    if (status == ACCEL_OK)
+        status = accel__entries_add(added, &entry);
+    if (status == ACCEL_OK && (!entry.reference || !entry.digest))
+        status = accel__fail_memory("a reference", strlen(uri));
+    return status;
+}
+
 accel_status_t accel_artifact_add_reference(accel_artifact_t *artifact, const char *uri,
                                             const char *name, const char *digest)
 {
     accel_status_t status = check_call(artifact, uri, "accel_artifact_add_reference");
     accel__entries_t added = {0};
-    accel_artifact_entry_t entry;
     const char *scheme;
 
     if (status != ACCEL_OK)
@@ -314,12 +418,10 @@ accel_status_t accel_artifact_add_reference(accel_artifact_t *artifact, const ch
     status = check_text("reference", uri);
     if (status == ACCEL_OK && digest)
         status = check_text("digest", digest);
-    if (status == ACCEL_OK)
-        status = make_reference(uri, name, digest, &entry);
-    if (status == ACCEL_OK)
-        status = accel__entries_add(&added, &entry);
-    if (status == ACCEL_OK && (!entry.reference || !entry.digest))
-        status = accel__fail_memory("a reference", strlen(uri));
+    if (status == ACCEL_OK && !digest && strncmp(uri, FILE_SCHEME, strlen(FILE_SCHEME)) == 0)
+        status = collect_local(&added, uri, name);
+    else if (status == ACCEL_OK)
+        status = add_reference(&added, uri, name, digest);
     if (status == ACCEL_OK)
         status = merge(artifact, &added);
     accel__entries_free(&added);

@@ -16,6 +16,9 @@ typedef struct accel__entries {
 /* Takes what `entry` points to, also on failure. */
 accel_status_t accel__entries_add(accel__entries_t *entries, const accel_artifact_entry_t *entry);
 void accel__entries_free(accel__entries_t *entries);
+/* Make a file a reference: to `uri`, or to `below` it. */
+accel_status_t accel__entries_refer(accel_artifact_entry_t *entry, const char *uri,
+                                    const char *below);
 
 /* "./a//b" becomes "a/b"; "..", absolute paths, empty ones and text that is not UTF-8 are
  * refused. *clean is the caller's. */

@@ -44,6 +44,21 @@ void accel__entries_free(accel__entries_t *entries)
     *entries = (accel__entries_t){0};
 }
 
+accel_status_t accel__entries_refer(accel_artifact_entry_t *entry, const char *uri,
+                                    const char *below)
+{
+    accel__text_t whole = {0};
+    bool slash = below && (!*uri || uri[strlen(uri) - 1] != '/');
+
+    accel__text_appendf(&whole, "%s%s%s", uri, slash ? "/" : "", below ? below : "");
+    entry->reference = whole.data;
+    entry->digest = accel__strdup(whole.data);
+    free((char *)entry->local_path);
+    entry->local_path = NULL;
+    return whole.failed || !entry->digest ? accel__fail_memory("a reference", whole.length)
+                                          : ACCEL_OK;
+}
+
 /* ---- paths ---- */
 
 static accel_status_t check_utf8(const char *path)
