@@ -25,13 +25,14 @@ static void print(const accel__wandb_console_t *console, const char *level, cons
 static void print(const accel__wandb_console_t *console, const char *level, const char *format,
                   va_list arguments)
 {
-    char *text = NULL;
+    const char *name = console->color ? "\033[1;34mwandb\033[0m" : "wandb";
+    char *text = NULL, *line = NULL;
     if (console->silent || vasprintf(&text, format, arguments) < 0)
         return;
-    FILE *stream = accel__wandb_capture_stderr(); /* our own lines are not the run's output */
-    if (stream)
-        fprintf(stream, "%s: %s%s\n", console->color ? "\033[1;34mwandb\033[0m" : "wandb", level,
-                text);
+    if (asprintf(&line, "%s: %s%s\n", name, level, text) >= 0) {
+        accel__wandb_capture_say(line);
+        free(line);
+    }
     free(text);
 }
 

@@ -99,7 +99,8 @@ static void drop(accel__wandb_run_t *run, const accel_item_t *values, int64_t st
     run->warned_step = true;
     accel__wandb_warn(&run->console,
                       "Tried to log to step %lld that is less than the current step %lld. Steps "
-                      "must be monotonically increasing, so this data will be ignored.",
+                      "must be monotonically increasing, so this data will be ignored. See "
+                      "https://wandb.me/define-metric to log data out of order.",
                       (long long)step, (long long)run->step);
 }
 

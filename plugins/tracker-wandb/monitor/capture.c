@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -35,7 +36,7 @@ static struct {
 
 /* A forked child prints on its own account. The lock is not waited for without an end: a signal's
  * handler may print while the thread it interrupted holds it. */
-static void hand_on(bool is_stderr, const char *data, size_t size)
+static void hand_on(bool is_stderr, const char *data, size_t size, bool may_be_last)
 {
     struct timespec until;
     if (console.owner != getpid())
@@ -44,7 +45,7 @@ static void hand_on(bool is_stderr, const char *data, size_t size)
     if (pthread_rwlock_clockrdlock(&console.lock, CLOCK_MONOTONIC, &until))
         return;
     for (size_t i = 0; i < console.count; i++)
-        accel__wandb_output_take(console.outputs[i], is_stderr, data, size);
+        accel__wandb_output_take(console.outputs[i], is_stderr, data, size, may_be_last);
     pthread_rwlock_unlock(&console.lock);
 }
 
@@ -56,7 +57,7 @@ static ssize_t write_through(void *cookie, const char *data, size_t size)
     (void)fflush(stream->real); /* std::cout, and whoever copied the pointer before, print there */
     int error = accel__wandb_write_all(fileno(stream->real), data, size);
     int saved = error ? error : errno;
-    hand_on(stream->is_stderr, data, size);
+    hand_on(stream->is_stderr, data, size, stream->is_stderr);
     errno = saved;
     return error ? 0 : (ssize_t)size;
 }
@@ -177,12 +178,15 @@ void accel__wandb_capture_end(accel__wandb_output_t *output)
     }
 }
 
-FILE *accel__wandb_capture_stderr(void)
+void accel__wandb_capture_say(const char *line)
 {
     const stream_t *stream = &console.streams[1];
     if (stream->closed)
-        return NULL;
-    return stream->wrapper && stderr == stream->wrapper ? stream->real : stderr;
+        return;
+    bool is_wrapped = stream->wrapper && stderr == stream->wrapper;
+    fputs(line, is_wrapped ? stream->real : stderr);
+    if (is_wrapped)
+        hand_on(true, line, strlen(line), false);
 }
 
 /* A program that ends without ending its run: its last words are in the log all the same. */

@@ -29,10 +29,11 @@ accel__wandb_output_t *accel__wandb_output_start(accel__wandb_run_t *run);
 /* Everything printed so far is in the log when this returns. */
 void accel__wandb_output_stop(accel__wandb_output_t *output);
 
-/* Take a copy of what was printed. Waits for no file: a thread writes it to the log. For a line on
- * stderr it waits some milliseconds at most, as it may be the last word of a dying program. */
+/* Take a copy of what was printed. Waits for no file: a thread writes it to the log. With
+ * `may_be_last`, a whole line is waited for, some milliseconds at most, as it may be the last word of
+ * a dying program. */
 void accel__wandb_output_take(accel__wandb_output_t *output, bool is_stderr, const char *data,
-                              size_t size);
+                              size_t size, bool may_be_last);
 
 /* Wait for the thread to write what was taken so far, some seconds at most. */
 void accel__wandb_output_drain(accel__wandb_output_t *output);
@@ -42,7 +43,8 @@ void accel__wandb_output_drain(accel__wandb_output_t *output);
 /* From here on `output` is handed what the program prints; false: too many runs at once. */
 bool accel__wandb_capture_begin(accel__wandb_output_t *output);
 void accel__wandb_capture_end(accel__wandb_output_t *output);
-/* The stream that is not recorded, for our own lines; NULL: the program closed it. */
-FILE *accel__wandb_capture_stderr(void);
+/* A line of ours, to the real stderr and into the record of whoever is recording. Unlike the
+ * program's own it is never waited for: whoever says it may hold a run's lock. */
+void accel__wandb_capture_say(const char *line);
 
 #endif

@@ -109,7 +109,7 @@ static void wait_until_written(accel__wandb_output_t *output, long milliseconds)
 }
 
 void accel__wandb_output_take(accel__wandb_output_t *output, bool is_stderr, const char *data,
-                              size_t size)
+                              size_t size, bool may_be_last)
 {
     struct timespec until, now;
     accel__wandb_deadline(&until, LOCK_LIMIT);
@@ -124,7 +124,7 @@ void accel__wandb_output_take(accel__wandb_output_t *output, bool is_stderr, con
         else
             output->num_lost += part;
     }
-    if (is_stderr && is_line && !waited_just_now(output))
+    if (may_be_last && is_line && !waited_just_now(output))
         wait_until_written(output, LINE_WAIT);
     else if (was_empty)
         pthread_cond_signal(&output->wake);
