@@ -52,7 +52,7 @@ typedef struct accel_options {
     int32_t num_processes, process_index;
     const char *job_id;
     accel_thread_ranks_t *threads;
-    uint32_t join_timeout_ms, timeout_ms;
+    uint32_t join_timeout_ms, timeout_ms, watchdog_ms;
 } accel_options_t;
 
 ACCEL__OPTIONS_INIT(accel_options)

@@ -54,6 +54,10 @@ typedef struct accel_comm_options {
 
     uint32_t join_timeout_ms; /* for all ranks to meet; 0: 60,000 */
     uint32_t timeout_ms;      /* for one operation; 0: 1,800,000 */
+    /* A rank that has waited so long says so, once, by a warning that names whom it waits for and
+     * where each of them was last; and again after twice the time, and so on. 0:
+     * ACCEL_WATCHDOG (seconds; 0 there: never), else 60,000. */
+    uint32_t watchdog_ms;
 } accel_comm_options_t;
 
 ACCEL__OPTIONS_INIT(accel_comm_options)
@@ -142,6 +146,15 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_request_test(accel_request_t *req
 /* Wait for completion, free the request and set *request to NULL. Returns the
  * operation's status. Every request must be waited for, before the communicator goes. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_request_wait(accel_request_t **request);
+
+/* Write where every rank is to a descriptor, a line each: the call it is in or was in last, with
+ * its place in the program. Local; from any thread, and from a signal handler. */
+ACCEL_API void accel_comm_dump(const accel_comm_t *comm, int fd);
+
+/* Do that for all communicators of this process, to stderr, whenever the signal comes (SIGUSR2, for
+ * one). The library installs no handler of its own accord; the environment variable
+ * ACCEL_DUMP_SIGNAL, a signal's number, asks for this too. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_dump_on_signal(int signal);
 
 /* A world of `num_processes` ranks that are threads of this process: for tests, and for
  * programs that bring their own threads. Each thread passes it, with its process_index,

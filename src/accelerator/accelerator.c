@@ -89,6 +89,7 @@ static accel_status_t join_world(accel_t *accelerator, const accel_options_t *op
     comm.threads = options->threads;
     comm.join_timeout_ms = options->join_timeout_ms;
     comm.timeout_ms = options->timeout_ms;
+    comm.watchdog_ms = options->watchdog_ms;
     return accel__state_init(&accelerator->state, &comm);
 }
 

@@ -3,6 +3,7 @@
 #include "comm/world.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #define JOIN_TIMEOUT_MS 60000
 #define TIMEOUT_MS 1800000
+#define WATCHDOG_MS 60000
 #define SPINS 2000
 
 /* Worlds this process has joined: tells the first accelerator's meeting from the second's. */
@@ -97,6 +99,22 @@ static void meeting_none(accel__meeting_t *meeting)
         meeting->pidfds[r] = meeting->sockets[r] = -1;
 }
 
+/* How the ranks say where they are: the watchdog, and the signal if the environment names one. */
+static accel_status_t read_diagnosis(accel_comm_t *comm, const accel_comm_options_t *options)
+{
+    int64_t watchdog_s = WATCHDOG_MS / 1000, dump_signal = 0;
+    bool set;
+    accel_status_t status = accel__env_int("ACCEL_WATCHDOG", 0, 1000000, &watchdog_s, &set);
+
+    if (status == ACCEL_OK)
+        status = accel__env_int("ACCEL_DUMP_SIGNAL", 1, SIGRTMAX, &dump_signal, &set);
+    if (status == ACCEL_OK && set)
+        status = accel_dump_on_signal((int)dump_signal);
+    comm->watchdog_ns = options->watchdog_ms ? (uint64_t)options->watchdog_ms * 1000000
+                                             : (uint64_t)watchdog_s * 1000000000;
+    return status;
+}
+
 static accel_status_t create(const accel_comm_options_t *options, accel_comm_t *comm)
 {
     size_t used;
@@ -108,8 +126,14 @@ static accel_status_t create(const accel_comm_options_t *options, accel_comm_t *
     snprintf(comm->world.key + used, sizeof(comm->world.key) - used, ":%" PRIu64,
              comm->world.size > 1 && !options->threads ? atomic_fetch_add(&worlds_joined, 1) : 0);
     comm->threads = options->threads;
-    status = join(comm, options);
-    return status == ACCEL_OK ? introduce(comm, options) : status;
+    status = read_diagnosis(comm, options);
+    if (status == ACCEL_OK)
+        status = join(comm, options);
+    if (status == ACCEL_OK)
+        status = introduce(comm, options);
+    if (status == ACCEL_OK)
+        accel__list(comm);
+    return status;
 }
 
 accel_status_t accel_comm_create(const accel_comm_options_t *options, accel_comm_t **comm)
@@ -150,6 +174,7 @@ void accel_comm_destroy(accel_comm_t *comm)
 
     if (!comm)
         return;
+    accel__unlist(comm);
     if (is_rank)
         accel__stop_worker(comm);
     while (comm->blocks)

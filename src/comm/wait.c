@@ -8,7 +8,6 @@
 #include "base/span.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <stdio.h>
@@ -26,28 +25,6 @@ static accel__slot_t *slot(const accel_comm_t *comm, int32_t rank)
 }
 
 /* ---- texts ---- */
-
-static void describe(const accel__record_t *record, char *text, size_t size)
-{
-    static const char *const reductions[] = {"sum", "mean", "max", "min"};
-    int n;
-
-    if (record->sequence == 0) {
-        snprintf(text, size, "nothing yet");
-        return;
-    }
-    n = snprintf(text, size, "#%" PRIu64 " %s", record->sequence, record->operation);
-    if (record->kind != ACCEL__MEET && record->kind != ACCEL__BARRIER && n < (int)size)
-        n += snprintf(text + n, size - (size_t)n, " of %" PRIu64 " %s", record->count,
-                      accel_dtype_name(record->dtype));
-    if ((record->kind == ACCEL__ALLREDUCE || record->kind == ACCEL__REDUCE_SCATTER) &&
-        n < (int)size)
-        n += snprintf(text + n, size - (size_t)n, " %s", reductions[record->reduction & 3]);
-    if (record->kind == ACCEL__BROADCAST && n < (int)size)
-        n += snprintf(text + n, size - (size_t)n, " from rank %d", (int)record->root);
-    if (record->site[0] && n < (int)size)
-        snprintf(text + n, size - (size_t)n, " at %s:%d", record->site, (int)record->line);
-}
 
 /* The operation that this rank is in. */
 static const accel__record_t *own_record(const accel_comm_t *comm)
@@ -160,8 +137,8 @@ static accel_status_t break_for(accel_comm_t *comm, accel_status_t cause, int32_
 {
     char here[192], there[192], text[ACCEL__ERROR_SIZE];
 
-    describe(own_record(comm), here, sizeof(here));
-    describe(last_record(comm, rank), there, sizeof(there));
+    accel__describe(own_record(comm), here, sizeof(here));
+    accel__describe(last_record(comm, rank), there, sizeof(there));
     snprintf(text, sizeof(text),
              "%s: rank %d (pid %d) %s; rank %d waits in %s, its last call was %s",
              own_record(comm)->operation, (int)rank, (int)slot(comm, rank)->pid, what,
@@ -195,6 +172,18 @@ static accel_status_t fail_timeout(accel_comm_t *comm)
         if (!has_arrived(comm, r))
             return break_for(comm, ACCEL_ERR_TIMEOUT, r, what);
     return ACCEL_OK; /* it came just now */
+}
+
+/* Say who is waited for, at ever longer intervals; in the end give up. */
+static accel_status_t look_at_clock(accel_comm_t *comm, uint64_t waited, uint64_t *next_report)
+{
+    if (waited > comm->timeout_ns)
+        return fail_timeout(comm);
+    if (*next_report != 0 && waited > *next_report) {
+        accel__report_wait(comm, (double)waited * 1e-9);
+        *next_report *= 2;
+    }
+    return ACCEL_OK;
 }
 
 /* ---- waiting ---- */
@@ -237,7 +226,7 @@ static void sleep_slice(accel_comm_t *comm)
 static accel_status_t arrive(accel_comm_t *comm, const accel__call_t *call)
 {
     accel__segment_t *segment = comm->segment;
-    uint64_t start;
+    uint64_t start, next_report = comm->watchdog_ns;
 
     comm->arrived++;
     atomic_store(&slot(comm, comm->world.rank)->arrived, comm->arrived);
@@ -255,8 +244,8 @@ static accel_status_t arrive(accel_comm_t *comm, const accel__call_t *call)
         if (all_arrived(comm))
             break;
         status = look_after_peers(comm);
-        if (status == ACCEL_OK && accel__clock_ns() - start > comm->timeout_ns)
-            status = fail_timeout(comm);
+        if (status == ACCEL_OK)
+            status = look_at_clock(comm, accel__clock_ns() - start, &next_report);
         if (status != ACCEL_OK)
             return status;
     }
@@ -322,8 +311,8 @@ static accel_status_t fail_mismatch(accel_comm_t *comm, int32_t rank)
     const accel__record_t *b = &slot(comm, rank)->record[comm->sequence & 1];
     char first[192], second[192], text[ACCEL__ERROR_SIZE];
 
-    describe(a, first, sizeof(first));
-    describe(b, second, sizeof(second));
+    accel__describe(a, first, sizeof(first));
+    accel__describe(b, second, sizeof(second));
     if (a->kind == ACCEL__MEET && strcmp(a->operation, b->operation) == 0)
         snprintf(text, sizeof(text),
                  "%s: rank 0 and rank %d give different arguments; rank 0 is in "

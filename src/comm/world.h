@@ -163,7 +163,7 @@ struct accel_comm {
     accel__meeting_t meeting;
     accel_thread_ranks_t *threads; /* NULL: ranks are processes */
     unsigned process_mark;         /* of the process that joined */
-    uint64_t timeout_ns;
+    uint64_t timeout_ns, watchdog_ns; /* watchdog 0: silent */
     uint32_t spins;    /* looks at a peer before sleeping */
     uint64_t sequence; /* operations so far */
     uint32_t arrived;  /* meetings so far; wraps around */
@@ -198,6 +198,18 @@ accel_status_t accel__break(accel_comm_t *comm, accel_status_t cause, const char
 
 /* Has the rank died, or left in good order? */
 bool accel__is_lost(const accel_comm_t *comm, int32_t rank);
+
+/* ---- where the ranks are (positions.c) ---- */
+
+/* "#12 accel_gather of 3 float32 at train.c:40" */
+void accel__describe(const accel__record_t *record, char *text, size_t size);
+
+/* The watchdog's line: for whom this rank has waited so long. */
+void accel__report_wait(const accel_comm_t *comm, double seconds);
+
+/* Of the communicators that a signal's dump shows. */
+void accel__list(accel_comm_t *comm);
+void accel__unlist(accel_comm_t *comm);
 
 /* Payload of `rank` for the operation under way. */
 unsigned char *accel__payload(const accel_comm_t *comm, int32_t rank);

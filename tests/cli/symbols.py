@@ -26,6 +26,8 @@ STATE = {
     "base/log.c:threshold": "messages go to stderr or one callback, process-wide as stderr is",
     "base/span.c:active": "what a thread is profiled into",
     "comm/comm.c:worlds_joined": "tells a process's first meeting of ranks from its second",
+    "comm/positions.c:dumping": "a signal's dump reads what it lists",
+    "comm/positions.c:listed": "a signal comes to the process: it has to find the communicators",
     "track/registry.c:registered": "classes of the program's own are registered process-wide",
     "track/wandb/wandb_init.c:open_runs": "runs that exit() finishes, process-wide as exit() is",
     "track/tracker.c:in_slot": "a thread inside a slot must not wait for that slot",
