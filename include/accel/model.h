@@ -52,6 +52,12 @@ typedef struct accel_model_options {
                                    zero_grad then costs nothing */
     double bucket_cap_mb;       /* gradients are reduced together by so many MiB; 0: 25, the
                                    first bucket 1. See accel_grad_ready() */
+    bool replicated;            /* the values stay in the owner's memory, a copy on each rank, which
+                                   an optimizer of the program's own updates there on every rank:
+                                   gradients are averaged as with ACCEL_GRADIENTS_AVERAGED. The
+                                   library's optimizers refuse such a model */
+    bool no_restore;            /* the owner's blocks need not stay once the model is prepared:
+                                   nothing is copied back, and its pointers end as NULL */
 } accel_model_options_t;
 
 ACCEL__OPTIONS_INIT(accel_model_options)

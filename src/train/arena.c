@@ -69,6 +69,8 @@ void accel__arena_touch(accel__arena_t *arena, const accel__layout_t *layout)
         const accel__run_t *run = &layout->runs[r];
         accel__slice_t own = accel__layout_slice(run, arena->rank, arena->num_ranks);
 
+        if (layout->values_elsewhere)
+            break;
         memset(accel__arena_values(arena, run, own.begin), 0,
                (own.end - own.begin) * accel_dtype_size(run->dtype));
         touch_copies(arena, run, own);

@@ -250,7 +250,7 @@ static accel_status_t begin_gradients(accel_model_t *model, const char *operatio
 
 static bool averages(const accel_model_t *model)
 {
-    return model->state->gradients == ACCEL_GRADIENTS_AVERAGED;
+    return model->replicated || model->state->gradients == ACCEL_GRADIENTS_AVERAGED;
 }
 
 static accel_status_t finish_gradients(accel_model_t *model)

@@ -49,7 +49,8 @@ void accel__layout_place(accel__layout_t *layout)
         run->count = accel__round_up(run->count, run->unit);
         run->values = layout->frozen_end;
         run->gradients = layout->gradients_size;
-        layout->frozen_end += run->count * accel_dtype_size(run->dtype);
+        if (!layout->values_elsewhere)
+            layout->frozen_end += run->count * accel_dtype_size(run->dtype);
         layout->gradients_size += run->count * accel_dtype_size(run->gradient_dtype);
     }
 }

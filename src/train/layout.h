@@ -36,6 +36,7 @@ typedef struct accel__run {
 typedef struct accel__layout {
     accel__run_t *runs; /* room for one a trainable parameter */
     int num_runs;
+    bool values_elsewhere; /* each rank's own, in its owner's memory: none lie here */
     size_t bucket_size, first_bucket_size; /* gradients of a run, in bytes, that make it full */
     size_t gradients_size; /* bytes, of one rank */
     size_t frozen_end;     /* values and frozen parameters */

@@ -77,6 +77,10 @@ static accel_status_t prepare_locally(accel_optimizer_t *optimizer, accel__gradi
     if (optimizer->model->state != state)
         return accel__fail(ACCEL_ERR_STATE, "accel_prepare: the optimizer's model is not prepared "
                                             "by this accelerator; hand it over before, or with it");
+    if (optimizer->model->replicated)
+        return accel__fail(ACCEL_ERR_UNSUPPORTED,
+                           "accel_prepare: the parameters of the optimizer's model are replicated: "
+                           "the program updates them by itself");
     accel__groups_describe(optimizer, description);
     accel__text_append(description, "", 1);
     if (description->failed)

@@ -35,6 +35,10 @@ accel_status_t accel_model_create(const accel_model_options_t *options, accel_mo
         return accel__fail(ACCEL_ERR_INVALID,
                            "accel_model_create: bucket_cap_mb is %g; expected 0 to %g",
                            read.bucket_cap_mb, MEGABYTES_LIMIT);
+    if (read.fixed_memory && (read.replicated || read.no_restore))
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "accel_model_create: %s does not go with fixed_memory",
+                           read.replicated ? "replicated" : "no_restore");
     *model = calloc(1, sizeof(**model));
     if (!*model)
         return accel__fail_memory("a model", sizeof(**model));
@@ -42,6 +46,8 @@ accel_status_t accel_model_create(const accel_model_options_t *options, accel_mo
     (*model)->context = read.context;
     (*model)->fixed_memory = read.fixed_memory;
     (*model)->overwrites_gradients = read.overwrites_gradients;
+    (*model)->no_restore = read.no_restore;
+    (*model)->replicated = (*model)->layout.values_elsewhere = read.replicated;
     (*model)->clip = 1;
     (*model)->layout.bucket_size = bucket_size(read.bucket_cap_mb);
     (*model)->layout.first_bucket_size = (*model)->layout.bucket_size < FIRST_BUCKET_SIZE
@@ -285,6 +291,9 @@ accel_status_t accel_model_add_copy(accel_model_t *model, const char *name, void
     if (param->dtype != ACCEL_F32)
         return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' is %s; expected a float32 parameter",
                            function, name, accel_dtype_name(param->dtype));
+    if (model->replicated)
+        return accel__fail(ACCEL_ERR_UNSUPPORTED,
+                           "%s: '%s': the model's parameters are replicated", function, name);
     if (model->fixed_memory && !accel__pointer_get(copy))
         return accel__fail(ACCEL_ERR_INVALID,
                            "%s: '%s': the copy's pointer is NULL; a model with fixed memory wants "
@@ -351,8 +360,10 @@ accel_status_t accel_model_parameter(const accel_model_t *model, int64_t index,
     return ACCEL_OK;
 }
 
-static accel__copies_t copies_kind(const accel__param_t *param)
+static accel__copies_t copies_kind(const accel_model_t *model, const accel__param_t *param)
 {
+    if (model->replicated)
+        return ACCEL__COPY_NONE;
     if (accel__is_half(param->dtype))
         return param->dtype == ACCEL_BF16 ? ACCEL__COPY_BF16 : ACCEL__COPY_F16;
     return param->copy_at ? ACCEL__COPY_AUTOCAST : ACCEL__COPY_NONE;
@@ -370,7 +381,7 @@ static void choose_runs(accel_model_t *model)
         if (param->kind != ACCEL_TRAINABLE)
             continue;
         param->run =
-            accel__layout_run(layout, dtype, param->gradient_dtype, copies_kind(param));
+            accel__layout_run(layout, dtype, param->gradient_dtype, copies_kind(model, param));
         (void)accel__layout_append(&layout->runs[param->run], param->count);
         layout->runs[param->run].num_params++;
     }
@@ -399,7 +410,7 @@ accel_status_t accel__model_seal(accel_model_t *model)
     for (int64_t i = 0; i < model->num_params; i++) {
         accel__param_t *param = model->params[i];
 
-        if (param->kind != ACCEL_FROZEN)
+        if (param->kind != ACCEL_FROZEN || model->replicated)
             continue;
         param->offset = layout->frozen_end;
         layout->frozen_end += accel__round_up(param->size, ACCEL__PARAMETER_ALIGN);

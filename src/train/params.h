@@ -36,7 +36,7 @@ typedef enum accel__phase {
 struct accel_model {
     accel_backward_fn backward;
     void *context;
-    bool fixed_memory, overwrites_gradients;
+    bool fixed_memory, overwrites_gradients, replicated, no_restore;
     accel__param_t **params;
     int64_t num_params, capacity, num_trainable;
     bool sealed; /* the layout stands: no more parameters */

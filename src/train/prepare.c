@@ -83,7 +83,7 @@ static accel_status_t fill_arena(accel_model_t *model)
 
         if (param->kind == ACCEL_BUFFER || param->size == 0)
             continue;
-        if (arena->rank == 0)
+        if (arena->rank == 0 && !model->replicated)
             bring_values(model, param);
         if (param->kind == ACCEL_TRAINABLE)
             memcpy(accel__param_gradients(model, param), accel__pointer_get(param->gradient_at),
@@ -92,13 +92,14 @@ static accel_status_t fill_arena(accel_model_t *model)
     return accel__comm_meet(arena->comm, "accel_prepare", model->layout.size, NULL, 0, NULL);
 }
 
-static accel_status_t broadcast_buffers(const accel_model_t *model, accel_comm_t *comm)
+/* Rank 0's, of what every rank has for itself: buffers, or the values of a replicated model. */
+static accel_status_t broadcast(const accel_model_t *model, accel_comm_t *comm, bool buffers)
 {
     for (int64_t i = 0; i < model->num_params; i++) {
         const accel__param_t *param = model->params[i];
         accel_status_t status;
 
-        if (param->kind != ACCEL_BUFFER || param->count == 0)
+        if ((param->kind == ACCEL_BUFFER) != buffers || param->count == 0)
             continue;
         status = accel_comm_broadcast(comm, accel__pointer_get(param->value_at), param->count,
                                       param->dtype, 0);
@@ -122,7 +123,9 @@ static void redirect(accel_model_t *model)
 
         if (param->kind == ACCEL_BUFFER)
             continue;
-        redirect_pointer(param->value_at, accel__param_values(model, param), &param->own_value);
+        if (!model->replicated)
+            redirect_pointer(param->value_at, accel__param_values(model, param),
+                             &param->own_value);
         if (param->kind != ACCEL_TRAINABLE)
             continue;
         redirect_pointer(param->gradient_at, accel__param_gradients(model, param),
@@ -132,10 +135,11 @@ static void redirect(accel_model_t *model)
     }
 }
 
-static void restore_pointer(void *at, void *own, const void *values, size_t size)
+static void restore_pointer(const accel_model_t *model, void *at, void *own, const void *values,
+                            size_t size)
 {
-    accel__pointer_set(at, own);
-    if (size > 0)
+    accel__pointer_set(at, model->no_restore ? NULL : own);
+    if (size > 0 && !model->no_restore)
         memcpy(own, values, size);
 }
 
@@ -147,11 +151,12 @@ static void restore(accel_model_t *model)
 
         if (param->kind == ACCEL_BUFFER)
             continue;
-        restore_pointer(param->value_at, param->own_value, accel__param_values(model, param),
-                        param->size);
+        if (!model->replicated)
+            restore_pointer(model, param->value_at, param->own_value,
+                            accel__param_values(model, param), param->size);
         if (param->kind != ACCEL_TRAINABLE)
             continue;
-        restore_pointer(param->gradient_at, param->own_gradient,
+        restore_pointer(model, param->gradient_at, param->own_gradient,
                         accel__param_gradients(model, param), param->gradient_size);
         if (param->copy_at && accel__param_copy(model, param))
             accel__pointer_set(param->copy_at, param->own_copy);
@@ -175,7 +180,9 @@ accel_status_t accel__model_prepare(accel_model_t *model, accel__gradient_state_
     if (status == ACCEL_OK)
         status = fill_arena(model);
     if (status == ACCEL_OK)
-        status = broadcast_buffers(model, state->comm);
+        status = broadcast(model, state->comm, true);
+    if (status == ACCEL_OK && model->replicated)
+        status = broadcast(model, state->comm, false);
     accel__text_free(&description);
     if (status != ACCEL_OK) {
         if (reserved) {
@@ -223,7 +230,7 @@ accel_status_t accel__model_sync_buffers(accel_model_t *model)
 {
     accel_status_t status = accel__model_usable(model, "accel_sync_buffers");
 
-    return status == ACCEL_OK ? broadcast_buffers(model, model->state->comm) : status;
+    return status == ACCEL_OK ? broadcast(model, model->state->comm, true) : status;
 }
 
 accel_status_t accel_params_begin(accel_model_t *model)
@@ -283,9 +290,11 @@ accel_status_t accel_params_end(accel_model_t *model)
         return accel__fail(ACCEL_ERR_INVALID, "accel_params_end: model is NULL");
     if (!model->state || !model->writing)
         return accel__fail(ACCEL_ERR_STATE, "accel_params_end without accel_params_begin");
-    if (model->arena.rank == 0)
+    if (model->arena.rank == 0 && !model->replicated)
         take_values(model);
     status = accel__comm_meet(model->arena.comm, "accel_params_end", 0, NULL, 0, NULL);
+    if (status == ACCEL_OK && model->replicated)
+        status = broadcast(model, model->arena.comm, false);
     if (status != ACCEL_OK)
         return status;
     accel__arena_update_end(&model->arena);
