@@ -237,6 +237,70 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_save(accel_wandb_run_t 
 /* run.mark_preempting(): the machine is about to be taken away. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_mark_preempting(accel_wandb_run_t *run);
 
+/* Did somebody press "stop" on the run's page? The server says so with the answer to what is sent,
+ * at most every 15 s. Stock interrupts the program then; a library must not: a loop that wants to
+ * obey asks. False offline, and if run is NULL or has ended. Costs less than a microsecond. */
+ACCEL_API bool accel_wandb_run_is_stopped(accel_wandb_run_t *run);
+
+/* ---- sync: runs from their logs to the server ---- */
+
+typedef enum accel_wandb_sync_event {
+    ACCEL_WANDB_SYNC_BEGUN = 0,   /* a log's turn has come */
+    ACCEL_WANDB_SYNC_RUNNING = 1, /* once a second while it is sent */
+    ACCEL_WANDB_SYNC_NOTE = 2,    /* something that a person should know: `text` */
+    ACCEL_WANDB_SYNC_DONE = 3,
+    ACCEL_WANDB_SYNC_FAILED = 4, /* `text` says why; the next log's turn comes */
+    ACCEL_WANDB_SYNC_SKIPPED = 5 /* `text` says why */
+} accel_wandb_sync_event_t;
+
+/* Texts are valid during the call, and NULL where they are not known. */
+typedef struct accel_wandb_sync_progress {
+    accel_wandb_sync_event_t event;
+    const char *log;              /* its path */
+    const char *text;             /* one line; RUNNING: what is in the way at the moment */
+    const char *url;              /* of the run's page */
+    int64_t index, total;         /* which log of how many, from 0 */
+    int64_t log_bytes, sent_bytes; /* of the log: its size, and how far it has been read and sent */
+    int64_t num_rows, num_files;  /* sent so far */
+} accel_wandb_sync_progress_t;
+
+/* Called from the thread that called accel_wandb_sync(), NOTE also from others. False ends it: what
+ * is not sent yet is sent by the next sync. */
+typedef bool (*accel_wandb_sync_fn)(void *context, const accel_wandb_sync_progress_t *progress);
+
+typedef struct accel_wandb_sync_options {
+    size_t struct_size;
+    const char *project, *entity, *run_id; /* instead of the log's own; run_id: for one log only */
+    bool include_online;          /* also folders of online runs, run-...: what they have missed */
+    bool include_synced;          /* also logs that are marked as sent */
+    bool follow;                  /* until the log has its end, which a running program writes */
+    accel_tristate_t mark_synced; /* make LOG.synced, which stock's sync looks for; default: on */
+    accel_wandb_sync_fn progress; /* NULL: silence */
+    void *context;
+} accel_wandb_sync_options_t;
+
+ACCEL__OPTIONS_INIT(accel_wandb_sync_options)
+#define ACCEL_WANDB_SYNC_OPTIONS(...) ACCEL__OPTIONS(accel_wandb_sync_options_t, __VA_ARGS__)
+
+typedef struct accel_wandb_sync_result {
+    int64_t num_synced, num_skipped, num_failed; /* logs */
+    int64_t num_files_missed;                    /* of synced logs: files that could not be sent */
+} accel_wandb_sync_result_t;
+
+/* Upload runs from their logs, stock's as well as ours. `path` is a log, a run's folder, or a
+ * folder of runs (NULL: the one of this directory, as init chooses it); runs go one after the
+ * other, oldest first, so that several logs of one run join. Idempotent: a line goes to the place
+ * in the run where it was sent the first time (LOG.syncstate remembers it), whatever a sync or an
+ * online run before has sent of it.
+ *
+ * Server, key and limits are taken from the environment and settings files, as by init. Returns
+ * when all is done: the first error, after trying all logs; ACCEL_ERR_NOT_FOUND if there is no log;
+ * ACCEL_ERR_CANCELLED if `progress` said so. *result (may be NULL) counts in any case. Blocks;
+ * any thread may call. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_sync(const char *path,
+                                                          const accel_wandb_sync_options_t *options,
+                                                          accel_wandb_sync_result_t *result);
+
 #ifdef __cplusplus
 }
 #endif

@@ -4,6 +4,8 @@
 
 #include "download/remote.h"
 #include "run.h"
+#include "upload/online.h"
+#include "upload/sync.h"
 
 static accel_status_t wandb_create(void *context, const accel_tracker_init_t *init, void **tracker)
 {
@@ -71,6 +73,8 @@ static accel_status_t wandb_artifact(void *tracker, const accel_artifact_view_t 
 
 static const char *wandb_info(void *tracker, const char *what)
 {
+    if (!strcmp(what, "stopped"))
+        return accel__wandb_online_stopped(tracker) ? "true" : NULL;
     return accel__wandb_fact(tracker, what);
 }
 
@@ -250,6 +254,7 @@ static const accel_wandb_v1_t wandb_v1 = {
     .artifact_info = v1_artifact_info,
     .artifact_download = v1_artifact_download,
     .artifact_destroy = v1_artifact_destroy,
+    .sync = accel__wandb_sync,
 };
 
 static const void *wandb_interface(const char *name)

@@ -59,6 +59,9 @@ typedef struct accel_wandb_v1 {
     accel_status_t (*artifact_download)(void *artifact,
                                         const accel_wandb_download_options_t *options);
     void (*artifact_destroy)(void *artifact);
+    /* accel_wandb_sync(); neither options nor result is NULL */
+    accel_status_t (*sync)(const char *path, const accel_wandb_sync_options_t *options,
+                           accel_wandb_sync_result_t *result);
 } accel_wandb_v1_t;
 
 #ifdef __cplusplus

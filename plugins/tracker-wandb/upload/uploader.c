@@ -143,7 +143,7 @@ accel__wandb_retry_t accel__wandb_upload_retry(const accel__wandb_uploader_t *up
     enum { TRIES = 20, STREAM_TRIES = 10085, LEAST = 2, MOST = 60 };
     const accel__wandb_settings_t *s = up->settings;
     bool transfer = kind == ACCEL__WANDB_RETRY_TRANSFER;
-    double tries = stream     ? either(s->file_stream_retry_max, STREAM_TRIES)
+    double tries = stream     ? either(s->file_stream_retry_max, up->live ? STREAM_TRIES : TRIES)
                    : transfer ? either(s->file_transfer_retry_max, TRIES)
                               : either(s->graphql_retry_max, TRIES);
     double least = stream     ? either(s->file_stream_retry_wait_min, LEAST)
