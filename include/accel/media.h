@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Media: images, histograms, tables, sound and HTML as values of a logged row, as W&B has them.
  *
+ *     accel_image_t pixels = {digit, ACCEL_U8, 28, 28, 1, "a seven", 0};
  *     accel_media_t *image;
- *     ACCEL_CHECK(accel_image_create(&(accel_image_t){pixels, ACCEL_U8, 28, 28, 1, "a seven"},
- *                                    &image));
+ *     ACCEL_CHECK(accel_image_create(&pixels, &image));
  *     ACCEL_CHECK(accel_log(accelerator, ACCEL_DICT("loss", loss, "sample", image), step));
  *     accel_media_destroy(image);
  *

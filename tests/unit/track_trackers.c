@@ -357,7 +357,8 @@ static void slots_come_in_order(void)
     CHECK_OK(accel_tracker_log(tracker, ACCEL_DICT("loss", 9.0), ACCEL_NO_STEP));
     CHECK_STATUS(ACCEL_ERR_UNSUPPORTED,
                  accel_tracker_log_images(tracker, "k",
-                                          &(accel_image_t){"\0", ACCEL_U8, 1, 1, 1, NULL}, 1, 0));
+                                          &(accel_image_t){"\0", ACCEL_U8, 1, 1, 1, NULL, 0}, 1,
+                                          0));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel__trackers_log(trackers, NULL, -5));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel__trackers_log(trackers, NULL, INT64_MAX));
     CHECK_OK(accel__trackers_finish(trackers, 0));
@@ -393,7 +394,7 @@ static void destroy_without_finish_is_exit_code_1(void)
 static void other_ranks_have_every_call_and_do_nothing(void)
 {
     static const char pixel[3];
-    accel_image_t image = {pixel, ACCEL_U8, 1, 1, 3, NULL};
+    accel_image_t image = {pixel, ACCEL_U8, 1, 1, 3, NULL, 0};
     accel__trackers_t *trackers;
     accel_tracker_t *tracker;
     accel_artifact_t *artifact;
