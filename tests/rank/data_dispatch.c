@@ -396,7 +396,8 @@ static void dying(int rank, int size)
                                                         .fields = &field, .num_fields = 1),
                                   &dataset));
     loader = loader_of(accelerator, dataset,
-                       *ACCEL_LOADER_OPTIONS(.batch_size = 2, .dispatch_batches = ACCEL_ON));
+                       *ACCEL_LOADER_OPTIONS(.batch_size = 2, .dispatch_batches = ACCEL_ON,
+                                             .prefetch = ACCEL_OFF));
     CHECK_OK(accel_loader_begin(loader, 0));
     while ((status = accel_loader_next(loader, &batch)) == ACCEL_OK)
         continue;
