@@ -115,6 +115,15 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_local_main_process_first_end(acce
          accel__first;                                                                           \
          accel__first = ACCEL_CHECK(accel_local_main_process_first_end(accelerator)) != ACCEL_OK)
 
+/* ---- one for all ---- */
+
+/* set_trigger: raise a flag on this rank, say because its loss is not a number. Local. */
+ACCEL_API void accel_set_trigger(accel_t *accelerator);
+
+/* check_trigger: *triggered is true on every rank if any had set its flag since the last check; the
+ * flags are then down again. A way to stop early together. Collective. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_check_trigger(accel_t *accelerator, bool *triggered);
+
 /* ---- prepare ---- */
 
 /* Hand over what takes part; NULLs are skipped. Collective. Models first, in one go:

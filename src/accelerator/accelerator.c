@@ -290,6 +290,26 @@ accel_status_t accel_local_main_process_first_end(accel_t *accelerator)
     return accel__state_first_end(&accelerator->state, accel_is_local_main_process(accelerator));
 }
 
+void accel_set_trigger(accel_t *accelerator)
+{
+    if (accelerator)
+        accelerator->trigger = true;
+}
+
+accel_status_t accel_check_trigger(accel_t *accelerator, bool *triggered)
+{
+    uint8_t any;
+    accel_status_t status;
+
+    REQUIRE(accelerator, "accel_check_trigger");
+    any = accelerator->trigger;
+    accelerator->trigger = false;
+    status = accel_comm_allreduce(accelerator->state.comm, &any, &any, 1, ACCEL_U8, ACCEL_MAX);
+    if (status == ACCEL_OK && triggered)
+        *triggered = any != 0;
+    return status;
+}
+
 /* ---- tensors ---- */
 
 accel_status_t accel_gather(accel_t *accelerator, const accel_tensor_t *tensor,

@@ -16,6 +16,7 @@ struct accel_accelerator {
     accel__active_loaders_t active_loaders;
     accel__link_t loaders; /* prepared ones */
     accel__trackers_t *trackers;
+    bool trigger; /* set on this rank, not yet checked */
     bool split_batches, even_batches, scale_scheduler_steps;
     accel_tristate_t dispatch_batches;
     uint64_t autocast_off; /* the scopes, innermost lowest: is autocast off there? */

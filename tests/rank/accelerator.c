@@ -49,6 +49,33 @@ static void predicates(void)
     TEST_RANKS(3, who_am_i);
 }
 
+/* Early stopping: one rank's flag is seen by all, once. */
+static void one_rank_triggers(int rank, int size)
+{
+    accel_t *accelerator = test_accelerator(accel_options_init());
+    bool triggered = true;
+
+    CHECK_OK(accel_check_trigger(accelerator, &triggered));
+    CHECK(!triggered);
+    for (int setter = 0; setter < size; setter++) {
+        if (rank == setter)
+            accel_set_trigger(accelerator);
+        CHECK_OK(accel_check_trigger(accelerator, &triggered));
+        CHECK(triggered);
+        CHECK_OK(accel_check_trigger(accelerator, &triggered));
+        CHECK(!triggered);
+    }
+    accel_set_trigger(NULL);
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_check_trigger(NULL, &triggered));
+    accel_destroy(accelerator);
+}
+
+static void triggers(void)
+{
+    TEST_RANKS(1, one_rank_triggers);
+    TEST_RANKS(3, one_rank_triggers);
+}
+
 /* Main first: it makes a file that the others must then find. */
 static char path[512];
 
@@ -279,8 +306,7 @@ static void bad_options(void)
     REFUSED("mixed_precision is 'half'; expected 'no', 'bf16' or 'fp16'",
             .mixed_precision = "half");
     REFUSED("comm_hook is 'power_sgd'", .comm_hook = "power_sgd");
-    REFUSED("growth_factor is 0.5",
-            .grad_scaler = ACCEL_GRAD_SCALER_OPTIONS(.growth_factor = 0.5));
+    REFUSED("growth_factor is 0.5", .grad_scaler = ACCEL_GRAD_SCALER_OPTIONS(.growth_factor = 0.5));
     REFUSED("gradient_accumulation_steps is -2", .gradient_accumulation_steps = -2);
     REFUSED("split_batches is 7", .split_batches = (accel_tristate_t)7);
     REFUSED("gradients is 9", .gradients = (accel_gradients_t)9);
@@ -430,6 +456,6 @@ static void teardown(void)
     TEST_RANKS(3, either_order);
 }
 
-TEST_MAIN(TEST(predicates), TEST(main_process_first), TEST(tensors), TEST(agreement),
-          TEST(bad_options), TEST(bad_environment), TEST(null_arguments), TEST(accelerators),
-          TEST(teardown))
+TEST_MAIN(TEST(predicates), TEST(triggers), TEST(main_process_first), TEST(tensors),
+          TEST(agreement), TEST(bad_options), TEST(bad_environment), TEST(null_arguments),
+          TEST(accelerators), TEST(teardown))
