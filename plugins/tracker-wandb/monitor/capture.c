@@ -17,7 +17,7 @@
 
 #include "monitor.h"
 
-enum { MAX_OUTPUTS = 16, LOCK_LIMIT = 100 }; /* milliseconds */
+enum { MAX_OUTPUTS = 16 };
 
 typedef struct {
     FILE *real, *wrapper;
@@ -34,15 +34,11 @@ static struct {
     stream_t streams[2];
 } console = {.lock = PTHREAD_RWLOCK_INITIALIZER, .streams = {{0}, {.is_stderr = true}}};
 
-/* A forked child prints on its own account. The lock is not waited for without an end: a signal's
- * handler may print while the thread it interrupted holds it. */
+/* A forked child prints on its own account. Where the lock is taken, a run begins or ends at this
+ * moment, or a signal's handler prints while its own thread does that: it is not waited for. */
 static void hand_on(bool is_stderr, const char *data, size_t size, bool may_be_last)
 {
-    struct timespec until;
-    if (console.owner != getpid())
-        return;
-    accel__wandb_deadline(&until, LOCK_LIMIT);
-    if (pthread_rwlock_clockrdlock(&console.lock, CLOCK_MONOTONIC, &until))
+    if (console.owner != getpid() || pthread_rwlock_tryrdlock(&console.lock))
         return;
     for (size_t i = 0; i < console.count; i++)
         accel__wandb_output_take(console.outputs[i], is_stderr, data, size, may_be_last);

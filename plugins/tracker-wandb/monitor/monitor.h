@@ -8,9 +8,6 @@
 /* A thread that does not take the program's signals. Zero or an errno. */
 int accel__wandb_thread_start(pthread_t *thread, void *(*work)(void *), void *context);
 
-/* Ends the thread's life; false if it hangs in a call of the system, and goes on living. */
-bool accel__wandb_thread_join(pthread_t thread);
-
 /* So many milliseconds from now, by CLOCK_MONOTONIC. */
 void accel__wandb_deadline(struct timespec *until, long milliseconds);
 

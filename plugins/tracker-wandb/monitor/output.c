@@ -21,7 +21,6 @@ enum {
     GATHER = 50,           /* milliseconds from the first text to the record */
     LINE_WAIT = 10,        /* for a line on stderr */
     LINE_PAUSE = 5,        /* and not again within */
-    LOCK_LIMIT = 100,
     DRAIN_LIMIT = 2000,
 };
 
@@ -108,13 +107,21 @@ static void wait_until_written(accel__wandb_output_t *output, long milliseconds)
     clock_gettime(CLOCK_MONOTONIC, &output->waited);
 }
 
+/* Not waited for without an end: a signal's handler may print while its thread holds the lock. */
+static bool lock_soon(accel__wandb_output_t *output)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    return pthread_mutex_timedlock(&output->lock, &until) == 0;
+}
+
 void accel__wandb_output_take(accel__wandb_output_t *output, bool is_stderr, const char *data,
                               size_t size, bool may_be_last)
 {
-    struct timespec until, now;
-    accel__wandb_deadline(&until, LOCK_LIMIT);
+    struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    if (!size || pthread_mutex_clocklock(&output->lock, CLOCK_MONOTONIC, &until))
+    if (!size || !lock_soon(output))
         return;
     bool is_line = data[size - 1] == '\n', was_empty = output->filling.used == 0;
     for (size_t part; size; data += part, size -= part) {
@@ -133,9 +140,7 @@ void accel__wandb_output_take(accel__wandb_output_t *output, bool is_stderr, con
 
 void accel__wandb_output_drain(accel__wandb_output_t *output)
 {
-    struct timespec until;
-    accel__wandb_deadline(&until, LOCK_LIMIT);
-    if (pthread_mutex_clocklock(&output->lock, CLOCK_MONOTONIC, &until))
+    if (!lock_soon(output))
         return;
     wait_until_written(output, DRAIN_LIMIT);
     pthread_mutex_unlock(&output->lock);
@@ -391,6 +396,6 @@ void accel__wandb_output_stop(accel__wandb_output_t *output)
     output->stopping = true;
     pthread_cond_signal(&output->wake);
     pthread_mutex_unlock(&output->lock);
-    if (accel__wandb_thread_join(output->thread))
-        destroy(output);
+    pthread_join(output->thread, NULL); /* it waits for the log's file system alone */
+    destroy(output);
 }

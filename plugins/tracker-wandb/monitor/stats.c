@@ -8,7 +8,10 @@
 #include "monitor.h"
 #include "sample.h"
 
-enum { GPU_LIMIT = 5000 }; /* milliseconds that a short run waits for the driver */
+enum {
+    GPU_LIMIT = 5000, /* milliseconds that a short run waits for the driver */
+    JOIN_LIMIT = 5,   /* seconds */
+};
 
 struct accel__wandb_stats {
     pthread_t thread;
@@ -166,6 +169,18 @@ accel__wandb_stats_t *accel__wandb_stats_start(accel__wandb_run_t *run)
     return NULL;
 }
 
+/* A thread that hangs in a dead file system, or in the driver, is left behind with what it has. */
+static bool joins(pthread_t thread)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += JOIN_LIMIT;
+    if (pthread_timedjoin_np(thread, NULL, &until) == 0)
+        return true;
+    (void)pthread_detach(thread);
+    return false;
+}
+
 void accel__wandb_stats_stop(accel__wandb_stats_t *stats)
 {
     if (!stats || stats->owner != getpid())
@@ -179,6 +194,6 @@ void accel__wandb_stats_stop(accel__wandb_stats_t *stats)
     stats->run = NULL;
     pthread_cond_broadcast(&stats->wake);
     pthread_mutex_unlock(&stats->lock);
-    if (accel__wandb_thread_join(stats->thread))
+    if (joins(stats->thread))
         destroy(stats);
 }
