@@ -52,7 +52,7 @@ static accel_status_t take_items(accel__wandb_bucket_t *bucket, Wandb__Item *con
     for (size_t i = 0; i < count; i++) {
         char *const *path = items[i]->n_nested_key ? items[i]->nested_key : &items[i]->key;
         size_t depth = items[i]->n_nested_key ? items[i]->n_nested_key : 1;
-        if (!accel__wandb_tree_set(&bucket->config, path, depth, items[i]->value_json))
+        if (!accel__wandb_tree_merge(&bucket->config, path, depth, items[i]->value_json))
             return fail_damaged("config");
     }
     return ACCEL_OK;
@@ -65,8 +65,8 @@ static accel_status_t take_config(accel__wandb_bucket_t *bucket, const Wandb__Co
     for (size_t i = 0; i < config->n_remove; i++) {
         const Wandb__Item *item = config->remove[i];
         char *const *path = item->n_nested_key ? item->nested_key : &item->key;
-        accel__wandb_tree_remove(&bucket->config, path, item->n_nested_key ? item->n_nested_key
-                                                                           : 1);
+        accel__wandb_tree_remove(&bucket->config, path,
+                                 item->n_nested_key ? item->n_nested_key : 1);
     }
     return take_items(bucket, config->update, config->n_update);
 }
@@ -262,8 +262,15 @@ static void put_texts(accel__wandb_text_t *json, const uint8_t *data, size_t siz
 /* "t": texts as they are, sets of flags as lists of the numbers set. */
 static void put_telemetry(accel__wandb_text_t *json, const accel__wandb_text_t *message)
 {
-    enum { FIELDS = 32, IMPORTS = 1, IMPORTS_FINISH = 2, FEATURE = 3, ENV = 8, LABEL = 9,
-           DEPRECATED = 10 };
+    enum {
+        FIELDS = 32,
+        IMPORTS = 1,
+        IMPORTS_FINISH = 2,
+        FEATURE = 3,
+        ENV = 8,
+        LABEL = 9,
+        DEPRECATED = 10
+    };
     uint64_t bits[FIELDS][4] = {0};
     accel__wandb_wire_t last[FIELDS] = {0}, wire;
     const char *separator = "";
@@ -300,12 +307,29 @@ static size_t metric_index(const accel__wandb_bucket_t *bucket, const char *name
     return 0;
 }
 
+/* The set options in stock's order; stock's core does not call a glob "defined". */
+static void put_options(accel__wandb_text_t *json, const uint64_t bits[4], bool glob)
+{
+    enum { STEP_SYNC = 1, HIDDEN = 2, DEFINED = 3 };
+    static const unsigned order[] = {STEP_SYNC, DEFINED, HIDDEN};
+    const char *separator = "";
+    accel__wandb_text_puts(json, "[");
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        if (!(bits[0] >> order[i] & 1) || (glob && order[i] == DEFINED))
+            continue;
+        accel__wandb_text_printf(json, "%s%u", separator, order[i]);
+        separator = ",";
+    }
+    accel__wandb_text_puts(json, "]");
+}
+
 /* A definition by field number; the axis is said by its place in the list, from 1. */
 static void put_metric(accel__wandb_text_t *json, const accel__wandb_bucket_t *bucket,
                        const accel__wandb_bucket_metric_t *metric)
 {
     enum { NAME = 1, GLOB = 2, STEP_METRIC = 4, INDEX = 5, OPTIONS = 6, SUMMARY = 7, GOAL = 8 };
     uint64_t options[4] = {0}, summary[4] = {0};
+    bool glob = false;
     accel__wandb_wire_t wire = accel__wandb_wire(metric->message.data, metric->message.length);
     accel__wandb_text_puts(json, "{");
     if (!metric->message.length) {
@@ -315,13 +339,13 @@ static void put_metric(accel__wandb_text_t *json, const accel__wandb_bucket_t *b
     }
     while (accel__wandb_wire_next(&wire)) {
         if (wire.type == 2 && (wire.number == NAME || wire.number == GLOB)) {
+            glob = wire.number == GLOB;
             accel__wandb_text_printf(json, "\"%u\":", wire.number);
             put_bytes(json, wire.data, wire.size);
             accel__wandb_text_puts(json, ",");
         } else if (wire.type == 2 && wire.number == STEP_METRIC && wire.size) {
-            accel__wandb_text_printf(
-                json, "\"%d\":%zu,", INDEX,
-                metric_index(bucket, (const char *)wire.data, wire.size));
+            accel__wandb_text_printf(json, "\"%d\":%zu,", INDEX,
+                                     metric_index(bucket, (const char *)wire.data, wire.size));
         } else if (wire.type == 0 && wire.number == GOAL && wire.value) {
             accel__wandb_text_printf(json, "\"%d\":%u,", GOAL, (unsigned)wire.value);
         } else if (wire.type == 2 && wire.number == OPTIONS) {
@@ -331,7 +355,7 @@ static void put_metric(accel__wandb_text_t *json, const accel__wandb_bucket_t *b
         }
     }
     accel__wandb_text_puts(json, "\"6\":");
-    put_bits(json, options);
+    put_options(json, options, glob);
     accel__wandb_text_puts(json, ",\"7\":");
     put_bits(json, summary);
     accel__wandb_text_puts(json, "}");
@@ -401,7 +425,8 @@ bool accel__wandb_bucket_config(accel__wandb_bucket_t *bucket, accel__wandb_tree
     for (size_t i = 0; i < bucket->config.count && good; i++) {
         accel__wandb_text_t json = {0};
         accel__wandb_tree_print(&bucket->config.children[i], &json, true);
-        accel__wandb_tree_t *entry = accel__wandb_tree_member(config, bucket->config.children[i].key);
+        accel__wandb_tree_t *entry =
+            accel__wandb_tree_member(config, bucket->config.children[i].key);
         good = entry && set_json(entry, "value", &json);
         accel__wandb_text_free(&json);
     }
@@ -469,12 +494,13 @@ static void add_particulars(json_t *variables, const accel__wandb_bucket_t *buck
 
 static json_t *upsert_variables(accel__wandb_bucket_t *bucket, bool first)
 {
-    static const char *const names[] = {
-        "id",   "groupName", "description", "displayName", "notes", "commit", "host", "debug",
-        "repo", "program",   "jobType",     "state",       "sweep", "tags",   "summaryMetrics"};
-    json_t *variables = json_pack("{s:s, s:o, s:o}", "name", bucket->run_id, "project",
-                                  text_or_null(bucket->project), "entity",
-                                  text_or_null(bucket->entity));
+    static const char *const names[] = {"id",    "groupName", "description",   "displayName",
+                                        "notes", "commit",    "host",          "debug",
+                                        "repo",  "program",   "jobType",       "state",
+                                        "sweep", "tags",      "summaryMetrics"};
+    json_t *variables =
+        json_pack("{s:s, s:o, s:o}", "name", bucket->run_id, "project",
+                  text_or_null(bucket->project), "entity", text_or_null(bucket->entity));
     json_t *config = bucket->changed ? config_json(bucket) : json_null();
     if (!variables || !config) {
         json_decref(variables);
@@ -494,7 +520,8 @@ static json_t *upsert_variables(accel__wandb_bucket_t *bucket, bool first)
 static accel_status_t take_answer(accel__wandb_bucket_t *bucket, json_t *data)
 {
     json_t *upsert = json_object_get(data, "upsertBucket");
-    json_t *answer = json_object_get(upsert, "bucket"), *project = json_object_get(answer, "project");
+    json_t *answer = json_object_get(upsert, "bucket"),
+           *project = json_object_get(answer, "project");
     json_t *lines = json_object_get(answer, "historyLineCount");
     if (!json_is_object(answer))
         return accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: UpsertBucket: the answer has no run");
@@ -505,9 +532,8 @@ static accel_status_t take_answer(accel__wandb_bucket_t *bucket, json_t *data)
         accel__wandb_set_text(&bucket->sweep, ACCEL__WANDB_TEXT_AT(answer, "sweepName")) &&
         accel__wandb_set_text(&bucket->project, ACCEL__WANDB_TEXT_AT(project, "name")) &&
         accel__wandb_set_text(&bucket->entity, ACCEL__WANDB_TEXT_AT(project, "entity", "name"));
-    bucket->history_lines = json_is_integer(lines) && json_integer_value(lines) >= 0
-                                ? json_integer_value(lines)
-                                : -1;
+    bucket->history_lines =
+        json_is_integer(lines) && json_integer_value(lines) >= 0 ? json_integer_value(lines) : -1;
     bucket->inserted = json_is_true(json_object_get(upsert, "inserted"));
     if (!good)
         return accel__wandb_fail_memory();
@@ -524,8 +550,8 @@ accel_status_t accel__wandb_bucket_upsert(accel__wandb_bucket_t *bucket, accel__
     json_t *variables = upsert_variables(bucket, first), *data = NULL;
     if (!variables)
         return accel__wandb_fail_memory();
-    accel_status_t status = accel__wandb_graphql(http, &accel__wandb_upsert_bucket, variables, retry,
-                                                 timeout, listener, &data, NULL);
+    accel_status_t status = accel__wandb_graphql(http, &accel__wandb_upsert_bucket, variables,
+                                                 retry, timeout, listener, &data, NULL);
     if (!status && first)
         status = take_answer(bucket, data);
     if (!status)

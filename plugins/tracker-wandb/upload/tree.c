@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { MAX_DEPTH = 100 };
 
@@ -72,22 +73,57 @@ accel__wandb_tree_t *accel__wandb_tree_member(accel__wandb_tree_t *object, const
     return child;
 }
 
-bool accel__wandb_tree_set(accel__wandb_tree_t *tree, char *const *path, size_t depth,
-                           const char *json)
+/* Takes what `value` holds, and leaves it to be cleared. */
+static void replace(accel__wandb_tree_t *tree, accel__wandb_tree_t *value)
+{
+    char *key = tree->key;
+    clear(tree);
+    *tree = *value;
+    tree->key = key;
+    *value = (accel__wandb_tree_t){.key = value->key};
+}
+
+static bool merge(accel__wandb_tree_t *tree, accel__wandb_tree_t *value)
+{
+    if (tree->kind != ACCEL__WANDB_OBJECT || value->kind != ACCEL__WANDB_OBJECT) {
+        replace(tree, value);
+        return true;
+    }
+    for (size_t i = 0; i < value->count; i++) {
+        accel__wandb_tree_t *member = accel__wandb_tree_member(tree, value->children[i].key);
+        if (!member || !merge(member, &value->children[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool put(accel__wandb_tree_t *tree, char *const *path, size_t depth, const char *json,
+                bool merges)
 {
     accel__wandb_tree_t value = {0};
     if (!accel__wandb_tree_parse(&value, json, strlen(json)))
         return false;
     for (size_t i = 0; i < depth && tree; i++)
         tree = accel__wandb_tree_member(tree, path[i]);
-    if (!tree) {
-        clear(&value);
-        return false;
-    }
-    clear(tree);
-    value.key = tree->key;
-    *tree = value;
-    return true;
+    bool good = tree != NULL;
+    if (good && merges)
+        good = merge(tree, &value);
+    else if (good)
+        replace(tree, &value);
+    accel__wandb_tree_free(&value);
+    return good;
+}
+
+bool accel__wandb_tree_set(accel__wandb_tree_t *tree, char *const *path, size_t depth,
+                           const char *json)
+{
+    return put(tree, path, depth, json, false);
+}
+
+bool accel__wandb_tree_merge(accel__wandb_tree_t *tree, char *const *path, size_t depth,
+                             const char *json)
+{
+    return put(tree, path, depth, json, true);
 }
 
 void accel__wandb_tree_remove(accel__wandb_tree_t *tree, char *const *path, size_t depth)
@@ -308,22 +344,25 @@ static int by_key(const void *a, const void *b)
     return strcmp((*left)->key, (*right)->key);
 }
 
-/* Words that YAML would take for something else than text are quoted; so is all that is not
- * plainly a name. A JSON string is a YAML one. */
-static void yaml_key(accel__wandb_text_t *text, const char *key)
+/* Plain where no reader could take it for something else than text: a letter first, no sign that
+ * YAML has a use for, and none of its words, of any version. All else is a JSON string, which is
+ * one of YAML's too. */
+static void yaml_text(accel__wandb_text_t *text, const char *value)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
-    static const char *const words[] = {"y",  "Y",  "n",   "N",   "yes",  "no",   "on",    "off",
-                                        "On", "ON", "Yes", "YES", "No",   "NO",   "Off",   "OFF",
-                                        "",   "~",  "null", "Null", "NULL", "true", "True", "TRUE",
-                                        "false", "False", "FALSE"};
-    bool plain = strspn(key, letters) == strlen(key);
+    static const char first[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_/";
+    static const char others[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_/"
+                                 "0123456789.-+()= ";
+    static const char *const words[] = {"y",   "n",    "yes",   "no",  "on",
+                                        "off", "true", "false", "null"};
+    size_t length = strlen(value);
+    bool plain = length && strchr(first, value[0]) && value[length - 1] != ' ' &&
+                 strspn(value, others) == length;
     for (size_t i = 0; i < sizeof(words) / sizeof(*words) && plain; i++)
-        plain = strcmp(key, words[i]) != 0;
+        plain = strcasecmp(value, words[i]) != 0;
     if (plain)
-        accel__wandb_text_puts(text, key);
+        accel__wandb_text_puts(text, value);
     else
-        accel__wandb_json_string(text, key);
+        accel__wandb_json_string(text, value);
 }
 
 static void yaml_scalar(accel__wandb_text_t *text, const char *scalar)
@@ -334,14 +373,18 @@ static void yaml_scalar(accel__wandb_text_t *text, const char *scalar)
         scalar = ".inf";
     else if (!strcmp(scalar, "-Infinity"))
         scalar = "-.inf";
-    const char *exponent = strpbrk(scalar, "eE");
+    const char *exponent = *scalar == '"' ? NULL : strpbrk(scalar, "eE");
     accel__wandb_text_puts(text, " ");
+    char *string = *scalar == '"' ? decode_string(scalar, strlen(scalar)) : NULL;
     /* YAML 1.1 takes 1e+06 for text; 1.0e+06 is a number in every version */
-    if (exponent && strspn(scalar, "-0123456789") == (size_t)(exponent - scalar))
+    if (string)
+        yaml_text(text, string);
+    else if (exponent && strspn(scalar, "-0123456789") == (size_t)(exponent - scalar))
         accel__wandb_text_printf(text, "%.*s.0%s", (int)(exponent - scalar), scalar, exponent);
     else
         accel__wandb_text_puts(text, scalar);
     accel__wandb_text_puts(text, "\n");
+    free(string);
 }
 
 static void yaml_node(const accel__wandb_tree_t *tree, accel__wandb_text_t *text, int indent)
@@ -364,7 +407,7 @@ static void yaml_node(const accel__wandb_tree_t *tree, accel__wandb_text_t *text
     for (size_t i = 0; i < tree->count; i++) {
         accel__wandb_text_printf(text, "%*s", indent, "");
         if (object)
-            yaml_key(text, order[i]->key);
+            yaml_text(text, order[i]->key);
         accel__wandb_text_puts(text, object ? ":" : "-");
         yaml_node(order[i], text, indent + 4);
     }

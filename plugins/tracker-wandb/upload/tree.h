@@ -27,10 +27,13 @@ accel__wandb_tree_t *accel__wandb_tree_find(accel__wandb_tree_t *object, const c
  * memory. */
 accel__wandb_tree_t *accel__wandb_tree_member(accel__wandb_tree_t *object, const char *key);
 
-/* Put a JSON value at the end of a path of keys. False: the text is no JSON, or there is no
- * memory; what was there then stays. */
+/* Put a JSON value at the end of a path of keys, in the place of what is there. False: the text is
+ * no JSON, or there is no memory. */
 bool accel__wandb_tree_set(accel__wandb_tree_t *tree, char *const *path, size_t depth,
                            const char *json);
+/* The same, but an object joins the one that is there, member by member. */
+bool accel__wandb_tree_merge(accel__wandb_tree_t *tree, char *const *path, size_t depth,
+                             const char *json);
 void accel__wandb_tree_remove(accel__wandb_tree_t *tree, char *const *path, size_t depth);
 
 /* A whole JSON text as a tree. Nests at most 100 deep. */
