@@ -9,6 +9,7 @@ import io
 import json
 import re
 
+import yaml
 from PIL import Image
 
 VOLATILE = {"_runtime", "_timestamp", "_wandb"}  # of a row and of the summary
@@ -16,8 +17,8 @@ VOLATILE = {"_runtime", "_timestamp", "_wandb"}  # of a row and of the summary
 BY_NAME = {"wandb-metadata.json"}
 # of stock's files those that a program without Python does not have
 STOCK_ONLY = {"requirements.txt"}
-FIELDS = ("state", "exitcode", "complete", "displayName", "notes", "tags", "groupName", "jobType",
-          "sweep", "preempting", "alerts", "used", "logged")
+FIELDS = ("state", "exitcode", "complete", "displayName", "notes", "groupName", "jobType", "sweep",
+          "preempting", "alerts", "used", "logged")
 
 CLIENT_ID = re.compile(r"[a-z0-9]{128}")
 STAMP = re.compile(r"^(ERROR )?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+ ")
@@ -71,8 +72,10 @@ def metrics(config):
 
 
 def yaml_of(text):
-    """config.yaml without the part of the client."""
-    return re.sub(r"^_wandb:\n(?:[ \-].*\n)*", "", text, flags=re.M)
+    """config.yaml without the part of the client. Stock writes 1e+30, which to YAML 1.1, and so to
+    this reader, is no number; ours writes 1.0e+30."""
+    values = yaml.safe_load(re.sub(r"(?<= )(-?\d+)e([+-]\d+)$", r"\1.0e\2", text, flags=re.M))
+    return {key: value for key, value in masked(values).items() if key != "_wandb"}
 
 
 def files(run, names):
@@ -95,6 +98,7 @@ def run_compared(run, state):
     state = json.loads(renamed(json.dumps(state), names))
     return {
         **{key: state.get(key) for key in FIELDS},
+        "tags": state.get("tags") or [],
         "config": {key: value for key, value in masked(state["config"]).items()
                    if key != "_wandb"},
         "metrics": metrics(state["config"]),

@@ -21,6 +21,7 @@ def fault(endpoint, **what):
 
 SCENARIOS = {
     "scalars": [],
+    "accelerated": [],
     "nested_config": [fault("graphql", operation="UpsertBucket", times=2, status=409)],
     "config_types": [fault("graphql", operation="UpsertBucket", times=3, status=500)],
     "steps": [fault("file_stream", times=5, status=500)],
@@ -42,7 +43,7 @@ SCENARIOS = {
     "dedup": [fault("graphql", operation="CommitArtifact", times=1, cut="after")],
     "use": [fault("graphql", operation="CreateArtifactManifest", times=1, status=429,
                   headers={"Retry-After": "0.2"})],
-    "saved_files": [fault("graphql", operation="CreateRunFiles", times=1, cut="answer")],
+    "saved_files": [fault("graphql", operation="CreateRunFiles", times=2, cut="before")],
     "console": [fault("file_stream", times=1, drip=200)],
     "wide": [fault("file_stream", times=3, status=504)],
     "large": [fault("file_stream", times=1, cut="request")],

@@ -83,7 +83,8 @@ static void scalars(void)
 {
     start("scalars", ACCEL_DICT("config", ACCEL_DICT("lr", 0.01)));
     for (int step = 0; step < 20; step++)
-        row(ACCEL_DICT("loss", 1.0 / (step + 1), "accuracy", step * 0.05, "epoch", step / 5));
+        row_at(ACCEL_DICT("loss", 1.0 / (step + 1), "accuracy", step * 0.05, "epoch", step / 5),
+               step);
     finish();
 }
 
@@ -95,7 +96,7 @@ static void accelerated(void)
     ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = "wandb"), &accelerator));
     ACCEL_CHECK(accel_init_trackers(
         accelerator, "conformance", ACCEL_DICT("lr", 0.01),
-        ACCEL_DICT("wandb", ACCEL_DICT("id", "scalars", "name", "name of scalars"))));
+        ACCEL_DICT("wandb", ACCEL_DICT("id", "accelerated", "name", "name of accelerated"))));
     for (int step = 0; step < 20; step++)
         ACCEL_CHECK(accel_log(
             accelerator,
@@ -420,6 +421,62 @@ static void dedup(void)
     finish();
 }
 
+/* What was just logged is there a moment later. */
+static accel_wandb_artifact_t *use_soon(const char *name)
+{
+    accel_wandb_artifact_t *found;
+    accel_status_t status = ACCEL_ERR_NOT_FOUND;
+
+    for (int tries = 0; status == ACCEL_ERR_NOT_FOUND && tries < 600; tries++) {
+        status = accel_wandb_run_use_artifact(run, name, NULL, &found);
+        if (status == ACCEL_ERR_NOT_FOUND)
+            usleep(100000);
+    }
+    ACCEL_CHECK(status);
+    return found;
+}
+
+static void tell_file(const char *root, const char *name)
+{
+    char path[4096], text[100];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/%s", root, name);
+    file = fopen(path, "r");
+    if (!file || !fgets(text, sizeof(text), file))
+        abort();
+    fclose(file);
+    outcome("%s %s\n", name, text);
+}
+
+static void use(void)
+{
+    const char *aliases[] = {"first", NULL};
+    accel_artifact_t *made;
+    accel_wandb_artifact_t *used;
+    const char *root;
+
+    start("use", NULL);
+    row(ACCEL_DICT("x", 1));
+    ACCEL_CHECK(accel_artifact_create(
+        "set", "dataset",
+        ACCEL_ARTIFACT_OPTIONS(.metadata = ACCEL_DICT("k", "v"), .aliases = aliases), &made));
+    ACCEL_CHECK(accel_artifact_add_file(made, write_file("f.txt", "one"), NULL));
+    mkdir("deep", 0777);
+    ACCEL_CHECK(accel_artifact_add_file(made, write_file("deep/g.txt", "two"), "deep/g.txt"));
+    ACCEL_CHECK(accel_wandb_run_log_artifact(run, made));
+    accel_artifact_destroy(made);
+    used = use_soon("set:first");
+    outcome("%s %s %s\n", accel_wandb_artifact_info(used, "version"),
+            accel_wandb_artifact_view(used)->type, accel_wandb_artifact_info(used, "digest"));
+    ACCEL_CHECK(
+        accel_wandb_artifact_download(used, ACCEL_WANDB_DOWNLOAD_OPTIONS(.root = "got"), &root));
+    tell_file(root, "f.txt");
+    tell_file(root, "deep/g.txt");
+    accel_wandb_artifact_destroy(used);
+    finish();
+}
+
 static void saved_files(void)
 {
     start("saved_files", NULL);
@@ -537,6 +594,7 @@ static const struct scenario {
     {"audio", audio},
     {"artifact", artifact},
     {"dedup", dedup},
+    {"use", use},
     {"saved_files", saved_files},
     {"console", console},
     {"wide", wide},
