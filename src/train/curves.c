@@ -402,7 +402,7 @@ static int find_phase(const accel_scheduler_t *scheduler, double *x)
         ends[1] = total - 1;
     while (phase < (options->three_phase ? 2 : 1) && at(scheduler) > ends[phase])
         begin = ends[phase++];
-    *x = (at(scheduler) - begin) / (ends[phase] - begin);
+    *x = fmin(1, (at(scheduler) - begin) / (ends[phase] - begin)); /* torch's last step overshoots */
     return phase;
 }
 
