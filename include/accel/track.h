@@ -143,8 +143,8 @@ typedef struct accel_tracker_class {
     accel_status_t (*start)(void *tracker); /* (optional) after create, before anything else */
     accel_status_t (*store_init_configuration)(void *tracker,
                                                const accel_item_t *config); /* (optional) */
-    /* `values` is not NULL but may be empty; a value may be ACCEL_TYPE_MEDIA. `step` is 0 or more, or ACCEL_NO_STEP.
-     * `timestamp`: seconds since the epoch at the call of accel_log(). */
+    /* `values` is not NULL but may be empty; a value may be ACCEL_TYPE_MEDIA. `step` is 0 or more,
+     * or ACCEL_NO_STEP. `timestamp`: seconds since the epoch at the call of accel_log(). */
     accel_status_t (*log)(void *tracker, const accel_item_t *values, int64_t step,
                           double timestamp);
     /* (optional) write out what log has kept: at least every 100 ms while rows come (each row,

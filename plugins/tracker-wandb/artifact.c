@@ -210,8 +210,8 @@ static accel_status_t fill_entry(accel__wandb_run_t *run, const accel_artifact_e
     accel__wandb_put(run, &record->path, entry->path);
     if (entry->reference && is_local(entry)) {
         accel__wandb_put(run, &record->ref, entry->reference);
-        accel_status_t status = accel__wandb_file_digest(entry->reference + strlen(FILE_SCHEME), -1,
-                                                         digest, &size);
+        accel_status_t status =
+            accel__wandb_file_digest(entry->reference + strlen(FILE_SCHEME), -1, digest, &size);
         accel__wandb_put(run, &record->digest,
                          accel__wandb_arena_copy(&run->arena, digest, status ? 0 : strlen(digest)));
         record->size = size;

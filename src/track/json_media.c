@@ -48,8 +48,8 @@ void accel__json_media(accel__text_t *text, const accel_media_view_t *media)
     if (media->kind == ACCEL_MEDIA_IMAGE) {
         const accel_image_view_t *image = &media->of.image;
 
-        accel__text_appendf(text, ",\"height\":%d,\"width\":%d,\"channels\":%d",
-                            (int)image->height, (int)image->width, (int)image->channels);
+        accel__text_appendf(text, ",\"height\":%d,\"width\":%d,\"channels\":%d", (int)image->height,
+                            (int)image->width, (int)image->channels);
     } else if (media->kind == ACCEL_MEDIA_HISTOGRAM) {
         const accel_histogram_view_t *histogram = &media->of.histogram;
 

@@ -199,8 +199,8 @@ accel_status_t accel_image_create(const accel_image_t *image, accel_media_t **me
     }
     copy_pixels(image, count, made->content[0]);
     made->size = count;
-    made->view.of.image = (accel_image_view_t){made->content[0], image->height, image->width,
-                                               image->channels};
+    made->view.of.image =
+        (accel_image_view_t){made->content[0], image->height, image->width, image->channels};
     *media = made;
     return ACCEL_OK;
 }
@@ -291,8 +291,8 @@ static accel_status_t make_wav(int64_t frames, int32_t channels, int32_t sample_
         return accel__fail_memory("sound", WAV_HEADER + data_size);
     }
     put_wav_header(made->content[0], data_size, channels, sample_rate);
-    made->view.of.audio = (accel_audio_view_t){made->content[0], made->size, frames, channels,
-                                               sample_rate};
+    made->view.of.audio =
+        (accel_audio_view_t){made->content[0], made->size, frames, channels, sample_rate};
     *media = made;
     return ACCEL_OK;
 }
@@ -406,8 +406,9 @@ static accel_status_t read_all(int fd, const char *path, char **text, size_t *le
         ssize_t got = read(fd, *text + done, size - done);
 
         if (got <= 0)
-            return got == 0 ? accel__fail(ACCEL_ERR_IO, "%s: became shorter while it was read", path)
-                            : accel__fail_errno(ACCEL_ERR_IO, "%s: cannot read", path);
+            return got == 0
+                       ? accel__fail(ACCEL_ERR_IO, "%s: became shorter while it was read", path)
+                       : accel__fail_errno(ACCEL_ERR_IO, "%s: cannot read", path);
         done += (size_t)got;
     }
     *length = size;

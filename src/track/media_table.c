@@ -145,8 +145,9 @@ static accel_status_t check_row(const accel_media_t *table, const accel_list_t *
         count++;
     }
     if (status == ACCEL_OK && count != view->num_columns)
-        status = accel__fail(ACCEL_ERR_INVALID, "table: the row has %d values; expected %d, one a "
-                                                "column",
+        status = accel__fail(ACCEL_ERR_INVALID,
+                             "table: the row has %d values; expected %d, one a "
+                             "column",
                              (int)count, (int)view->num_columns);
     return status;
 }

@@ -245,6 +245,21 @@ def check_hostile(base, server):
     return problems
 
 
+def check_example(base, server):
+    """The example, online: logged, used by its alias, downloaded."""
+    env, path = client.environment(base, server), os.path.join(base, "list")
+    with open(path, "wb") as file:
+        file.write(b"one\ntwo\n")
+    example = os.path.join(BUILD, "examples", "artifacts")
+    client.run([example, "log", path], base, env)
+    said = client.run([example, "use", "words:best"], base, env)
+    if "fixture-user/words/words:v0 is in ./artifacts/words:v0" not in said:
+        return [said]
+    found = read_files(os.path.join(base, "artifacts", "words:v0"))
+    return [] if found == {"words.txt": b"one\ntwo\n", "README": b"One word a line.\n"} \
+        else [f"downloaded {found}"]
+
+
 def check_faults(base, server):
     """A server in trouble for a while."""
     env = client.environment(base, server, WANDB_PROJECT="art",
@@ -262,8 +277,8 @@ def main():
     problems = []
     with tempfile.TemporaryDirectory() as base:
         base = os.path.realpath(base)
-        steps = [check_partly, check_refused, check_use, check_faults, check_download,
-                 check_hostile]
+        steps = [check_partly, check_refused, check_use, check_example, check_faults,
+                 check_download, check_hostile]
         folders = {}
         for step in (check_logged, *steps):
             folders[step] = os.path.join(base, step.__name__)

@@ -53,9 +53,9 @@ static int use(const char *name, const char *directory)
 {
     accel_wandb_run_t *run = NULL;
     accel_wandb_artifact_t *artifact = NULL;
-    if (accel_wandb_init(ACCEL_DICT("project", "art", "id", "user1", "dir", directory, "mode",
-                                    "online"),
-                         &run) != ACCEL_OK)
+    if (accel_wandb_init(
+            ACCEL_DICT("project", "art", "id", "user1", "dir", directory, "mode", "online"),
+            &run) != ACCEL_OK)
         return fail();
     accel_status_t status = accel_wandb_run_use_artifact(run, name, "dataset", &artifact);
     int code = status == ACCEL_OK ? 0 : fail();
@@ -78,10 +78,11 @@ static int log_one(const char *directory, const char *files)
     snprintf(uri, sizeof(uri), "file://%s", path);
     ACCEL_CHECK(accel_wandb_init(
         ACCEL_DICT("project", "art", "id", "logger1", "dir", directory, "mode", "offline"), &run));
-    ACCEL_CHECK(accel_artifact_create("ours", "dataset",
-                                      ACCEL_ARTIFACT_OPTIONS(.description = "words", .aliases = aliases,
-                                                             .metadata = ACCEL_DICT("k", 1, "x", 0.5)),
-                                      &artifact));
+    ACCEL_CHECK(
+        accel_artifact_create("ours", "dataset",
+                              ACCEL_ARTIFACT_OPTIONS(.description = "words", .aliases = aliases,
+                                                     .metadata = ACCEL_DICT("k", 1, "x", 0.5)),
+                              &artifact));
     ACCEL_CHECK(accel_artifact_add_file(artifact, path, "renamed/plain.txt"));
     ACCEL_CHECK(accel_artifact_add_dir(artifact, files, "all"));
     ACCEL_CHECK(accel_artifact_add_reference(artifact, uri, "by/reference.txt", NULL));

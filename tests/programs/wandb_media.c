@@ -37,8 +37,8 @@ static accel_media_t *floats(accel_dtype_t dtype, double white)
     for (int i = 0; i < HEIGHT * WIDTH; i++)
         singles[i] = (float)(doubles[i] = white * i / (HEIGHT * WIDTH - 1));
     const void *data = dtype == ACCEL_F32 ? (const void *)singles : doubles;
-    ACCEL_CHECK(accel_image_create(
-        &(accel_image_t){data, dtype, HEIGHT, WIDTH, 1, NULL, white}, &made));
+    ACCEL_CHECK(
+        accel_image_create(&(accel_image_t){data, dtype, HEIGHT, WIDTH, 1, NULL, white}, &made));
     return keep(made);
 }
 
@@ -74,8 +74,7 @@ static accel_media_t *sound(int channels, const char *caption)
     accel_media_t *made;
     for (int i = 0; i < 800; i++)
         samples[i] = (float)(1.2 * (i * 7919 % 801 - 400) / 400.0);
-    ACCEL_CHECK(
-        accel_audio_create(samples, 800 / channels, channels, 8000, caption, &made));
+    ACCEL_CHECK(accel_audio_create(samples, 800 / channels, channels, 8000, caption, &made));
     return keep(made);
 }
 
@@ -150,24 +149,24 @@ static void add(accel_media_t *to, const accel_list_t *values)
 static void tables(void)
 {
     const char *columns[] = {"i", "f", "s", "b", "n", "l", "nan", "d", "m", "e", "z\xc3\xa9"};
-    accel_media_t *types = table(columns, 11), *nested = table(columns, 3), *files = table(columns, 4);
+    accel_media_t *types = table(columns, 11), *nested = table(columns, 3),
+                  *files = table(columns, 4);
     accel_media_t *picture = image(3, NULL), *other = image(1, "q");
     add(types, ACCEL_LIST(1, 2.5, "x", ACCEL_TRUE, NULL, ACCEL_LIST(1, 2), NAN, ACCEL_DICT("k", 1),
                           NULL, ACCEL_LIST("a", NULL), 1e-7));
-    add(types,
-        ACCEL_LIST((uint64_t)18446744073709551615u, 3.0, "\xc3\xa9\n\"<\x7f\xf0\x9f\x98\x80",
-                   ACCEL_FALSE, NULL, ACCEL_LIST(3), 1.0, ACCEL_DICT("k", 2), "late",
-                   ACCEL_LIST(NULL, "b"), 1e16));
+    add(types, ACCEL_LIST((uint64_t)18446744073709551615u, 3.0, "\xc3\xa9\n\"<\x7f\xf0\x9f\x98\x80",
+                          ACCEL_FALSE, NULL, ACCEL_LIST(3), 1.0, ACCEL_DICT("k", 2), "late",
+                          ACCEL_LIST(NULL, "b"), 1e16));
     add(types, ACCEL_LIST(-3, INFINITY, "", NULL, NULL, ACCEL_LIST(4, 5.5, 6), NULL, NULL, NULL,
                           NULL, 123456789.125));
     row(ACCEL_DICT("tab le/x", types), 0);
     add(nested, ACCEL_LIST(ACCEL_LIST(ACCEL_LIST(1, 2), ACCEL_LIST(3)),
                            ACCEL_DICT("b", ACCEL_DICT("y", "t"), "a", ACCEL_LIST(ACCEL_TRUE)),
                            ACCEL_LIST(ACCEL_DICT("p", 1), ACCEL_DICT("p", 2))));
-    add(nested, ACCEL_LIST(ACCEL_LIST(ACCEL_LIST(7)),
-                           ACCEL_DICT("a", ACCEL_LIST(ACCEL_FALSE, ACCEL_TRUE), "b",
-                                      ACCEL_DICT("y", "u")),
-                           ACCEL_LIST(ACCEL_DICT("p", 3))));
+    add(nested,
+        ACCEL_LIST(ACCEL_LIST(ACCEL_LIST(7)),
+                   ACCEL_DICT("a", ACCEL_LIST(ACCEL_FALSE, ACCEL_TRUE), "b", ACCEL_DICT("y", "u")),
+                   ACCEL_LIST(ACCEL_DICT("p", 3))));
     row(ACCEL_DICT("nested", nested, "empty", table(columns, 2)), 1);
     add(files, ACCEL_LIST(picture, html("in a cell", false), sound(1, "cell"), 1));
     add(files, ACCEL_LIST(picture, NULL, NULL, 2));
@@ -187,8 +186,8 @@ static void many(void)
         accel_media_t *made;
         big[0] = (unsigned char)step;
         big[1] = (unsigned char)(step >> 8);
-        ACCEL_CHECK(accel_image_create(
-            &(accel_image_t){big, ACCEL_U8, SIDE, SIDE, 3, NULL, 0}, &made));
+        ACCEL_CHECK(
+            accel_image_create(&(accel_image_t){big, ACCEL_U8, SIDE, SIDE, 3, NULL, 0}, &made));
         row(ACCEL_DICT("image", made), step);
         accel_media_destroy(made);
     }
@@ -204,9 +203,10 @@ int main(int argc, char **argv)
     for (int i = 0; i < HEIGHT * WIDTH * 4; i++)
         pixels[i] = (unsigned char)(i * 37 + 11);
     ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = "wandb"), &accelerator));
-    ACCEL_CHECK(accel_init_trackers(
-        accelerator, "my_project", NULL,
-        ACCEL_DICT("wandb", ACCEL_DICT("dir", (const char *)argv[2], "id", "media1", "mode", "offline"))));
+    ACCEL_CHECK(
+        accel_init_trackers(accelerator, "my_project", NULL,
+                            ACCEL_DICT("wandb", ACCEL_DICT("dir", (const char *)argv[2], "id",
+                                                           "media1", "mode", "offline"))));
     if (!strcmp(argv[1], "media"))
         media();
     else if (!strcmp(argv[1], "tables"))

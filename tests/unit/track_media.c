@@ -278,8 +278,8 @@ static void the_journal_keeps_media_until_they_are_delivered(void)
         media->size = (size_t)100 << 20; /* as if: the third has to wait for the first */
         if (i == 2)
             CHECK(pthread_create(&later, NULL, release_later, &seen) == 0);
-        CHECK_OK(accel__journal_append(journal, NULL, ACCEL_DICT("list", ACCEL_LIST(1, media)), i,
-                                       0.0));
+        CHECK_OK(
+            accel__journal_append(journal, NULL, ACCEL_DICT("list", ACCEL_LIST(1, media)), i, 0.0));
         if (i >= 2)
             CHECK(atomic_load(&seen.rows) > 0);
         accel_media_destroy(media);
@@ -299,8 +299,8 @@ static void media_stand_in_rows_only(void)
     CHECK_STATUS(ACCEL_ERR_INVALID, accel__dict_check(ACCEL_DICT("im", media), "config"));
     CHECK_ERROR("'im' is a media object, which only a logged row takes");
     CHECK_STATUS(ACCEL_ERR_INVALID,
-                 accel_artifact_create("a", "b", ACCEL_ARTIFACT_OPTIONS(.metadata = ACCEL_DICT(
-                                                                            "im", media)),
+                 accel_artifact_create("a", "b",
+                                       ACCEL_ARTIFACT_OPTIONS(.metadata = ACCEL_DICT("im", media)),
                                        &artifact));
     CHECK_OK(accel__row_check(ACCEL_DICT("d", ACCEL_DICT("l", ACCEL_LIST(media))), "row"));
     CHECK_INT(ACCEL_TYPE_NULL, accel_item_media("k", NULL).type);
@@ -356,9 +356,13 @@ static void destroy(void *tracker)
 static void images_and_tables_come_as_rows(void)
 {
     static accel__text_t text;
-    const accel_tracker_class_t drawing = {.struct_size = sizeof(drawing), .name = "drawing",
-                                           .journaled = true, .logs_media = true,
-                                           .context = &text, .create = create, .log = log_row,
+    const accel_tracker_class_t drawing = {.struct_size = sizeof(drawing),
+                                           .name = "drawing",
+                                           .journaled = true,
+                                           .logs_media = true,
+                                           .context = &text,
+                                           .create = create,
+                                           .log = log_row,
                                            .destroy = destroy};
     const accel__trackers_options_t options = {.log_with = "drawing", .num_processes = 1};
     accel_image_t images[2] = {{"\0", ACCEL_U8, 1, 1, 1, NULL, 0},

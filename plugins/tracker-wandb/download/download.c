@@ -35,7 +35,8 @@ typedef struct {
 
 static char *cache_folder(void)
 {
-    const char *cache = accel__wandb_env("WANDB_CACHE_DIR"), *xdg = accel__wandb_env("XDG_CACHE_HOME");
+    const char *cache = accel__wandb_env("WANDB_CACHE_DIR"),
+               *xdg = accel__wandb_env("XDG_CACHE_HOME");
     if (cache)
         return accel__wandb_join(cache, "artifacts/obj/md5");
     if (xdg)
@@ -64,9 +65,12 @@ static char *file_url(const accel__wandb_remote_t *remote, const accel__wandb_re
                       const char *hex)
 {
     const char *slash = strrchr(entry->path, '/');
-    const char *parts[] = {remote->region ? remote->region : "default", remote->entity,
-                           remote->project, remote->collection,
-                           entry->birth_id ? entry->birth_id : "", hex,
+    const char *parts[] = {remote->region ? remote->region : "default",
+                           remote->entity,
+                           remote->project,
+                           remote->collection,
+                           entry->birth_id ? entry->birth_id : "",
+                           hex,
                            slash ? slash + 1 : entry->path};
     accel__wandb_text_t url = {0};
     accel__wandb_text_printf(&url, "%s/artifactsV2", remote->server.base_url);
@@ -106,8 +110,9 @@ static accel_status_t fetch(accel__wandb_http_t *http, const char *url, int fd, 
     if (!good)
         accel__wandb_reply_describe(&reply, why, sizeof(why));
     accel__wandb_reply_free(&reply);
-    return good ? ACCEL_OK
-                : accel__wandb_fail(ACCEL_ERR_IO, "wandb: '%s' cannot be downloaded: %s", path, why);
+    return good
+               ? ACCEL_OK
+               : accel__wandb_fail(ACCEL_ERR_IO, "wandb: '%s' cannot be downloaded: %s", path, why);
 }
 
 static accel_status_t check_file(int fd, const accel__wandb_remote_entry_t *entry)
@@ -141,7 +146,8 @@ static accel_status_t download_file(const download_t *download, accel__wandb_htt
     if (!aside || !url)
         status = accel__wandb_fail_memory();
     else if (*fd < 0)
-        status = accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot make a file for", entry->path);
+        status =
+            accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot make a file for", entry->path);
     else
         status = fetch(http, url, *fd, entry->path);
     if (!status)
@@ -218,9 +224,8 @@ static accel_status_t take_entry(const download_t *download, accel__wandb_http_t
                                  const accel__wandb_remote_entry_t *entry)
 {
     char hex[33];
-    if (download->options->path_prefix &&
-        strncmp(entry->path, download->options->path_prefix,
-                strlen(download->options->path_prefix)) != 0)
+    if (download->options->path_prefix && strncmp(entry->path, download->options->path_prefix,
+                                                  strlen(download->options->path_prefix)) != 0)
         return ACCEL_OK;
     if (accel__wandb_place_has(download->root, entry->path, entry->digest))
         return ACCEL_OK;
@@ -311,10 +316,9 @@ accel_status_t accel__wandb_remote_download(accel__wandb_remote_t *remote,
     if (strchr(remote->collection, '/') || !accel__wandb_path_stays_inside(remote->collection))
         return accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: '%s' is no name for a folder",
                                  remote->collection);
-    const char *root = options->root
-                           ? accel__wandb_arena_copy(&remote->arena, options->root,
-                                                     strlen(options->root))
-                           : usual_root(remote);
+    const char *root = options->root ? accel__wandb_arena_copy(&remote->arena, options->root,
+                                                               strlen(options->root))
+                                     : usual_root(remote);
     if (!root)
         return accel__wandb_fail_memory();
     accel_status_t status = open_root(&download, root);

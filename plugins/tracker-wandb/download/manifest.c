@@ -78,8 +78,8 @@ static accel_status_t check_digest(accel__wandb_remote_t *remote)
     if (!lines)
         return accel__wandb_fail_memory();
     for (size_t i = 0; i < remote->count; i++)
-        lines[i] = (accel__wandb_manifest_line_t){remote->entries[i].path,
-                                                  remote->entries[i].digest};
+        lines[i] =
+            (accel__wandb_manifest_line_t){remote->entries[i].path, remote->entries[i].digest};
     accel_status_t status = accel__wandb_manifest_digest(lines, remote->count, digest);
     free(lines);
     if (!status && strcmp(digest, remote->digest) != 0)
@@ -99,8 +99,10 @@ static accel_status_t make_view(accel__wandb_remote_t *remote)
         return accel__wandb_fail_memory();
     for (size_t i = 0; i < remote->count; i++) {
         const accel__wandb_remote_entry_t *entry = &remote->entries[i];
-        entries[i] = (accel_artifact_entry_t){.path = entry->path, .reference = entry->reference,
-                                              .size = entry->size, .digest = entry->digest};
+        entries[i] = (accel_artifact_entry_t){.path = entry->path,
+                                              .reference = entry->reference,
+                                              .size = entry->size,
+                                              .digest = entry->digest};
     }
     remote->view.entries = entries;
     remote->view.num_entries = (int64_t)remote->count;
@@ -113,8 +115,7 @@ accel_status_t accel__wandb_remote_manifest(accel__wandb_remote_t *remote, const
     json_error_t error;
     json_t *manifest = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     json_t *contents = accel__wandb_json_at(manifest, "contents", NULL);
-    const char *layout =
-        ACCEL__WANDB_TEXT_AT(manifest, "storagePolicyConfig", "storageLayout");
+    const char *layout = ACCEL__WANDB_TEXT_AT(manifest, "storagePolicyConfig", "storageLayout");
     accel_status_t status;
     if (!json_is_object(contents))
         status = fail_format(remote, manifest ? "it has no contents" : error.text);

@@ -17,7 +17,8 @@ bool accel__wandb_path_stays_inside(const char *path)
 {
     for (;;) {
         size_t length = strcspn(path, "/");
-        if (length == 0 || (length == 1 && path[0] == '.') || (length == 2 && !memcmp(path, "..", 2)))
+        if (length == 0 || (length == 1 && path[0] == '.') ||
+            (length == 2 && !memcmp(path, "..", 2)))
             return false;
         if (!path[length])
             return true;
@@ -68,8 +69,7 @@ bool accel__wandb_place_has(int root_fd, const char *path, const char *digest)
     int64_t size;
     bool has = false;
     int folder = open_folder(root_fd, path, false, &name);
-    int fd = folder < 0 ? -1
-                        : openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int fd = folder < 0 ? -1 : openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd >= 0 && fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode) &&
         accel__wandb_fd_digest(fd, path, -1, found, &size) == ACCEL_OK)
         has = !strcmp(found, digest);
@@ -102,8 +102,8 @@ accel_status_t accel__wandb_place_copy(int root_fd, const char *path, int from, 
     snprintf(aside, sizeof(aside), ".accel-%s.part", id);
     int folder = open_folder(root_fd, path, true, &name);
     int fd = folder < 0 ? -1
-                        : openat(folder, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                                 0666);
+                        : openat(folder, aside,
+                                 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0) {
         int error = errno;
         if (folder >= 0)

@@ -62,8 +62,8 @@ static accel_status_t find_server(accel__wandb_remote_t *remote,
 static accel_status_t ask(const connection_t *connection, const accel__wandb_operation_t *operation,
                           json_t *variables, json_t **data)
 {
-    return accel__wandb_graphql(connection->http, operation, variables, &connection->retry, 30, NULL,
-                                data, NULL);
+    return accel__wandb_graphql(connection->http, operation, variables, &connection->retry, 30,
+                                NULL, data, NULL);
 }
 
 /* ---- names ---- */
@@ -183,11 +183,10 @@ static accel_status_t find_by_name(const connection_t *connection, const char *n
 {
     accel__wandb_remote_t *remote = connection->remote;
     json_t *data = NULL;
-    accel_status_t status =
-        ask(connection, &by_name,
-            json_pack("{s:s, s:s, s:s}", "entity", remote->entity, "project", remote->project,
-                      "name", name),
-            &data);
+    accel_status_t status = ask(connection, &by_name,
+                                json_pack("{s:s, s:s, s:s}", "entity", remote->entity, "project",
+                                          remote->project, "name", name),
+                                &data);
     if (status)
         return status;
     json_t *membership =
@@ -250,12 +249,11 @@ static accel_status_t mark_used(const connection_t *connection, const accel__wan
     json_t *data = NULL;
     if (!wanted->run_id)
         return ACCEL_OK;
-    accel_status_t status =
-        ask(connection, &accel__wandb_use_artifact,
-            json_pack("{s:{s:s, s:s, s:s, s:s}}", "input", "entityName", wanted->entity,
-                      "projectName", wanted->project, "runName", wanted->run_id, "artifactID",
-                      connection->remote->id),
-            &data);
+    accel_status_t status = ask(connection, &accel__wandb_use_artifact,
+                                json_pack("{s:{s:s, s:s, s:s, s:s}}", "input", "entityName",
+                                          wanted->entity, "projectName", wanted->project, "runName",
+                                          wanted->run_id, "artifactID", connection->remote->id),
+                                &data);
     if (!status)
         json_decref(data);
     return status;
@@ -269,9 +267,9 @@ static accel_status_t get(const connection_t *connection, const accel__wandb_wan
     if (!status)
         status = find_by_name(connection, name);
     if (!status && wanted->type && strcmp(wanted->type, remote->view.type) != 0)
-        status = accel__wandb_fail(ACCEL_ERR_INVALID,
-                                   "wandb: the artifact %s is of type '%s', not '%s'",
-                                   remote->qualified_name, remote->view.type, wanted->type);
+        status =
+            accel__wandb_fail(ACCEL_ERR_INVALID, "wandb: the artifact %s is of type '%s', not '%s'",
+                              remote->qualified_name, remote->view.type, wanted->type);
     if (!status)
         status = find_manifest(connection);
     return status ? status : mark_used(connection, wanted);

@@ -62,7 +62,6 @@ bool accel__wandb_place_has(int root_fd, const char *path, const char *digest);
 
 /* Copy `from` to `path`: whole or not at all. The content must have that digest. Folders on the
  * way are made; a symbolic link on the way, or anything that is no folder, is an error. */
-accel_status_t accel__wandb_place_copy(int root_fd, const char *path, int from,
-                                       const char *digest);
+accel_status_t accel__wandb_place_copy(int root_fd, const char *path, int from, const char *digest);
 
 #endif

@@ -59,7 +59,8 @@ static bool write_png(png_structp png, png_infop info, const accel_image_view_t 
 static accel_status_t encode_png(const accel_image_view_t *image, accel__wandb_text_t *text)
 {
     char note[80] = "";
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, note, note_error, drop_warning);
+    png_structp png =
+        png_create_write_struct(PNG_LIBPNG_VER_STRING, note, note_error, drop_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     accel_status_t status = ACCEL_OK;
     if (!info)
@@ -79,8 +80,9 @@ static bool is_blank(char c)
 /* Stock's own head, where the page has one or not, and no blanks around the whole. */
 static void inject_head(const accel_html_view_t *html, accel__wandb_text_t *text)
 {
-    static const char sheet[] = "<base target=\"_blank\"><link rel=\"stylesheet\" type=\"text/css\" "
-                                "href=\"https://app.wandb.ai/normalize.css\" />";
+    static const char sheet[] =
+        "<base target=\"_blank\"><link rel=\"stylesheet\" type=\"text/css\" "
+        "href=\"https://app.wandb.ai/normalize.css\" />";
     const char *head = strstr(html->text, "<head>"), *page = strstr(html->text, "<html>");
     const char *start = html->text, *end = start + html->length;
     const char *at = head ? head + 6 : page ? page + 6 : start;
@@ -101,8 +103,9 @@ static void inject_head(const accel_html_view_t *html, accel__wandb_text_t *text
 
 const char *accel__wandb_media_type(accel_media_kind_t kind)
 {
-    return kind == ACCEL_MEDIA_IMAGE ? "image-file" : kind == ACCEL_MEDIA_AUDIO ? "audio-file"
-                                                                                : "html-file";
+    return kind == ACCEL_MEDIA_IMAGE   ? "image-file"
+           : kind == ACCEL_MEDIA_AUDIO ? "audio-file"
+                                       : "html-file";
 }
 
 accel_status_t accel__wandb_media_encode(const accel_media_view_t *media, accel__wandb_text_t *text,

@@ -128,8 +128,8 @@ static const accel_item_t *object_dict(resolver_t *resolver, const char *key,
         return histogram_dict(resolver, &media->of.histogram);
     if (media->kind != ACCEL_MEDIA_TABLE)
         return file_dict(resolver, key, media);
-    accel_status_t status = accel__wandb_table_write(resolver->run, resolver->arena, key,
-                                                     &media->of.table, &dict);
+    accel_status_t status =
+        accel__wandb_table_write(resolver->run, resolver->arena, key, &media->of.table, &dict);
     if (status && !resolver->failure)
         resolver->failure = status;
     return status ? NULL : dict;

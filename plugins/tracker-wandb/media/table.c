@@ -121,8 +121,8 @@ static accel_status_t put_media_cell(files_t *files, accel__wandb_text_t *text,
     if (!status)
         status = md5_hex(file.data, file.size, hex);
     if (!status) {
-        int length = snprintf(path, sizeof(path), "media/%s/%.20s%s", file.kind, hex,
-                              file.extension);
+        int length =
+            snprintf(path, sizeof(path), "media/%s/%.20s%s", file.kind, hex, file.extension);
         char *name = accel__wandb_arena_copy(files->arena, path, (size_t)length);
         status = name ? add_file(files, name, file.data, file.size) : accel__wandb_fail_memory();
         put_media(text, media, path, &file);
@@ -168,16 +168,16 @@ static accel_status_t artifact_json(files_t *files, accel__wandb_text_t *text,
     accel__wandb_text_puts(text, "], \"data\": ");
     if (!status)
         status = put_artifact_data(files, text, table, rows);
-    accel__wandb_text_printf(text,
-                             ", \"log_mode\": \"IMMUTABLE\", \"ncols\": %d, \"nrows\": %lld}",
+    accel__wandb_text_printf(text, ", \"log_mode\": \"IMMUTABLE\", \"ncols\": %d, \"nrows\": %lld}",
                              (int)table->num_columns, (long long)rows);
     return text->failed && !status ? accel__wandb_fail_memory() : status;
 }
 
 static const char *class_name(const accel_media_view_t *media)
 {
-    return media->kind == ACCEL_MEDIA_IMAGE ? "Image" : media->kind == ACCEL_MEDIA_AUDIO ? "Audio"
-                                                                                         : "Html";
+    return media->kind == ACCEL_MEDIA_IMAGE   ? "Image"
+           : media->kind == ACCEL_MEDIA_AUDIO ? "Audio"
+                                              : "Html";
 }
 
 /* Here a cell of media is but the name of its class. */
@@ -214,7 +214,8 @@ static char *artifact_name(const accel__wandb_run_t *run, accel__wandb_arena_t *
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.";
     size_t size = strlen(run->settings.run_id) + strlen(key) + 16, length = 0;
-    char *whole = accel__wandb_arena_take(arena, size), *name = accel__wandb_arena_take(arena, size);
+    char *whole = accel__wandb_arena_take(arena, size),
+         *name = accel__wandb_arena_take(arena, size);
     if (!whole || !name)
         return NULL;
     snprintf(whole, size, "run-%s-%s", run->settings.run_id, key);
@@ -290,11 +291,10 @@ static accel_status_t write_file(accel__wandb_run_t *run, accel__wandb_arena_t *
 {
     accel__wandb_text_t text = {0};
     file_json(&text, table);
-    *file = (accel__wandb_file_t){.kind = "table", .extension = ".table.json", .data = text.data,
-                                  .size = text.length};
-    accel_status_t status = text.failed
-                                ? accel__wandb_fail_memory()
-                                : accel__wandb_sha256(text.data, text.length, file->sha256);
+    *file = (accel__wandb_file_t){
+        .kind = "table", .extension = ".table.json", .data = text.data, .size = text.length};
+    accel_status_t status = text.failed ? accel__wandb_fail_memory()
+                                        : accel__wandb_sha256(text.data, text.length, file->sha256);
     if (!status)
         status = accel__wandb_media_write(run, arena, key, file);
     accel__wandb_text_free(&text);
@@ -350,6 +350,6 @@ accel_status_t accel__wandb_table_write(accel__wandb_run_t *run, accel__wandb_ar
         accel_item_end(),
     };
     *dict = (const accel_item_t *)(void *)accel__wandb_arena_copy(arena, (const char *)items,
-                                                                   sizeof(items));
+                                                                  sizeof(items));
     return arena->failed ? accel__wandb_fail_memory() : ACCEL_OK;
 }

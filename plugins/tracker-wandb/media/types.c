@@ -26,8 +26,8 @@ typedef enum {
 typedef struct type {
     kind_t kind;
     bool optional;
-    int64_t length;         /* of a LIST: that of the last one */
-    struct type **parts;    /* a LIST's elements: one; a DICT's values */
+    int64_t length;          /* of a LIST: that of the last one */
+    struct type **parts;     /* a LIST's elements: one; a DICT's values */
     const char *const *keys; /* a DICT's */
     size_t count;
 } type_t;
@@ -181,7 +181,8 @@ static type_t *assign(accel__wandb_arena_t *arena, type_t *type, const accel_ite
     return kind == DICT ? assign_dict(arena, type, item->value.dict) : type;
 }
 
-static type_t *type_of_column(accel__wandb_arena_t *arena, const accel_table_view_t *table, int32_t column)
+static type_t *type_of_column(accel__wandb_arena_t *arena, const accel_table_view_t *table,
+                              int32_t column)
 {
     type_t *type = new_type(arena, UNKNOWN, 0);
     if (type)
@@ -208,10 +209,9 @@ static const char image_params[] =
     "\"const\"}}, ";
 
 static const char *const names[] = {
-    [UNKNOWN] = "unknown",  [INVALID] = "invalid",   [ANY] = "any",
-    [NONE] = "none",        [BOOLEAN] = "boolean",   [NUMBER] = "number",
-    [STRING] = "string",    [IMAGE] = "image-file",  [AUDIO] = "audio-file",
-    [HTML] = "html-file",   [LIST] = "list",         [DICT] = "typedDict",
+    [UNKNOWN] = "unknown",  [INVALID] = "invalid", [ANY] = "any",       [NONE] = "none",
+    [BOOLEAN] = "boolean",  [NUMBER] = "number",   [STRING] = "string", [IMAGE] = "image-file",
+    [AUDIO] = "audio-file", [HTML] = "html-file",  [LIST] = "list",     [DICT] = "typedDict",
 };
 
 /* The two of a union are sorted by what Python prints for them: "Boolean", "None", "Number", ...;

@@ -92,8 +92,7 @@ accel_status_t accel_wandb_artifact_download(accel_wandb_artifact_t *artifact,
         *root = NULL;
     if (!artifact)
         return accel__fail(ACCEL_ERR_INVALID, "accel_wandb_artifact_download: artifact is NULL");
-    status =
-        accel__options_read(&read, sizeof(read), options, "accel_wandb_download_options_t");
+    status = accel__options_read(&read, sizeof(read), options, "accel_wandb_download_options_t");
     if (status == ACCEL_OK)
         status = artifact->table->artifact_download(artifact->state, &read);
     if (status == ACCEL_OK && root)
