@@ -159,6 +159,8 @@ accel_status_t accel__wandb_run_config(accel__wandb_run_t *run, const accel_item
     }
     if (how == ACCEL_WANDB_CONFIG_SET && !run->settings.allow_val_change)
         status = check_unchanged(&run->settings, config);
+    if (!status && how == ACCEL_WANDB_CONFIG_SET)
+        accel__wandb_use_feature(run, &run->features.set_config_item);
     return status ? status : change(run, config);
 }
 
@@ -195,8 +197,8 @@ accel_status_t accel__wandb_run_set_text(accel__wandb_run_t *run, const char *wh
         accel__wandb_setting_set(&run->settings, name ? "run_name" : "run_notes", &item, what);
     if (status)
         return status;
-    if (name)
-        run->features.set_run_name = true;
+    if (name && accel__wandb_is_writing(run))
+        accel__wandb_use_feature(run, &run->features.set_run_name);
     return say_changed(run);
 }
 
@@ -212,7 +214,8 @@ accel_status_t accel__wandb_run_set_tags(accel__wandb_run_t *run, const accel_li
         accel__wandb_names_t old = run->settings.run_tags;
         run->settings.run_tags = scratch.run_tags;
         scratch.run_tags = old;
-        run->features.set_run_tags = true;
+        if (accel__wandb_is_writing(run))
+            accel__wandb_use_feature(run, &run->features.set_run_tags);
         status = say_changed(run);
     }
     accel__wandb_settings_free(&scratch);

@@ -156,8 +156,18 @@ static void say_logs(const accel__wandb_run_t *run)
     free(here);
 }
 
+/* That they were dropped was said once; that it went on like this is not to be found out later. */
+static void say_dropped(const accel__wandb_run_t *run)
+{
+    if (run->num_dropped)
+        accel__wandb_warn(&run->console,
+                          "%lld values were dropped: their steps were less than the current one.",
+                          (long long)run->num_dropped);
+}
+
 static void farewell(const accel__wandb_run_t *run)
 {
+    say_dropped(run);
     if (run->console.quiet)
         return;
     accel__wandb_summary_print(&run->summary, &run->settings, &run->console);

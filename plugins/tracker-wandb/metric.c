@@ -188,9 +188,10 @@ static const accel__wandb_definition_t *find_glob(const accel__wandb_definitions
 }
 
 accel_status_t accel__wandb_definition_of(accel__wandb_definitions_t *definitions, const char *path,
-                                          const accel__wandb_definition_t **found)
+                                          const accel__wandb_definition_t **found, bool *added)
 {
     size_t at = lower_bound(definitions, path);
+    *added = false;
     *found = NULL;
     if (at < definitions->num_exact && !strcmp(definitions->exact[at]->path, path)) {
         *found = definitions->exact[at];
@@ -199,11 +200,11 @@ accel_status_t accel__wandb_definition_of(accel__wandb_definitions_t *definition
     const accel__wandb_definition_t *glob = find_glob(definitions, path);
     if (!glob)
         return ACCEL_OK;
-    accel__wandb_definition_t *added = find_or_add(definitions, path);
-    if (!added || !copy_definition(added, glob))
+    accel__wandb_definition_t *expanded = find_or_add(definitions, path);
+    if (!expanded || !copy_definition(expanded, glob))
         return accel__wandb_fail_memory();
-    added->from_glob = true;
-    *found = added;
+    *found = expanded;
+    *added = true;
     return ACCEL_OK;
 }
 
@@ -314,19 +315,15 @@ static accel_status_t define_glob(accel__wandb_run_t *run, const char *name,
                       : accel__wandb_fail_memory();
 }
 
-static void mark_features(accel__wandb_run_t *run, const accel_wandb_metric_options_t *options,
-                          unsigned summary)
+static void use_features(accel__wandb_run_t *run, const accel_wandb_metric_options_t *options)
 {
-    Wandb__TelemetryFeature *features = &run->features;
-    bool changed = !features->metric || (summary && !features->metric_summary) ||
-                   (options->hidden && !features->metric_hidden) ||
-                   (options->step_sync > 0 && !features->metric_step_sync);
-    features->metric = true;
-    features->metric_summary = features->metric_summary || summary;
-    features->metric_hidden = features->metric_hidden || options->hidden;
-    features->metric_step_sync = features->metric_step_sync || options->step_sync > 0;
-    if (changed)
-        accel__wandb_emit_telemetry(run);
+    if (options->summary && *options->summary)
+        accel__wandb_use_feature(run, &run->features.metric_summary);
+    if (options->hidden)
+        accel__wandb_use_feature(run, &run->features.metric_hidden);
+    if (options->step_sync > 0)
+        accel__wandb_use_feature(run, &run->features.metric_step_sync);
+    accel__wandb_use_feature(run, &run->features.metric);
 }
 
 accel_status_t accel__wandb_run_define_metric(accel__wandb_run_t *run, const char *name,
@@ -338,7 +335,7 @@ accel_status_t accel__wandb_run_define_metric(accel__wandb_run_t *run, const cha
         status = parse_summary(options->summary, &summary);
     if (status || !accel__wandb_is_writing(run))
         return status;
-    mark_features(run, options, summary);
+    use_features(run, options);
     accel__wandb_emit_metric(run, name, options, summary);
     status = accel__wandb_commit(run);
     if (status)

@@ -259,7 +259,8 @@ static accel_status_t inherit(past_t *past)
         char *path[] = {stamps[i]};
         accel__wandb_tree_remove(&past->summary, path, 1);
     }
-    run->resumed = run->features.resumed = true;
+    run->resumed = true;
+    run->features.resumed = true;
     run->step = run->starting_step = past->step + 1;
     run->earlier_runtime = past->runtime;
     if (!settings->run_name) {

@@ -238,6 +238,14 @@ void accel__wandb_emit_telemetry(accel__wandb_run_t *run)
     accel__wandb_emit(run, record, true);
 }
 
+void accel__wandb_use_feature(accel__wandb_run_t *run, protobuf_c_boolean *feature)
+{
+    if (*feature)
+        return;
+    *feature = true;
+    accel__wandb_emit_telemetry(run);
+}
+
 static void emit_header(accel__wandb_run_t *run)
 {
     Wandb__Record *record = new_record(run);
@@ -492,7 +500,8 @@ void accel__wandb_emit_metric(accel__wandb_run_t *run, const char *name,
     accel__wandb_emit(run, record, true);
 }
 
-void accel__wandb_emit_file(accel__wandb_run_t *run, const char *path, accel_wandb_policy_t policy)
+void accel__wandb_emit_files(accel__wandb_run_t *run, char **paths, size_t count,
+                             accel_wandb_policy_t policy)
 {
     static const Wandb__FilesItem__PolicyType policies[] = {
         [ACCEL_WANDB_LIVE] = WANDB__FILES_ITEM__POLICY_TYPE__LIVE,
@@ -500,16 +509,15 @@ void accel__wandb_emit_file(accel__wandb_run_t *run, const char *path, accel_wan
         [ACCEL_WANDB_END] = WANDB__FILES_ITEM__POLICY_TYPE__END,
     };
     Wandb__Record *record = new_record(run);
-    Wandb__FilesItem *item = accel__wandb_new(run, &wandb__files_item__descriptor);
-    Wandb__FilesItem **items = accel__wandb_arena_take(&run->arena, sizeof(*items));
-    accel__wandb_put(run, &item->path, path);
-    item->policy = policies[policy];
+    Wandb__FilesItem **items = accel__wandb_arena_take(&run->arena, count * sizeof(*items));
     record->files = accel__wandb_new(run, &wandb__files_record__descriptor);
-    if (items) {
-        *items = item;
-        record->files->files = items;
-        record->files->n_files = 1;
+    for (size_t i = 0; items && i < count; i++) {
+        items[i] = accel__wandb_new(run, &wandb__files_item__descriptor);
+        accel__wandb_put(run, &items[i]->path, paths[i]);
+        items[i]->policy = policies[policy];
     }
+    record->files->files = items;
+    record->files->n_files = items ? count : 0;
     accel__wandb_emit(run, record, true);
 }
 

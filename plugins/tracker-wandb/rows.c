@@ -55,8 +55,9 @@ static accel_status_t define_leaves(accel__wandb_run_t *run)
         if (!metric) {
             status = accel__wandb_fail_memory();
         } else if (!metric->definition) {
-            status = accel__wandb_definition_of(definitions, path, &metric->definition);
-            if (metric->definition && metric->definition->from_glob)
+            bool added = false;
+            status = accel__wandb_definition_of(definitions, path, &metric->definition, &added);
+            if (added)
                 metric->summary = metric->definition->summary;
         }
         if (metric && metric->definition && metric->definition->step_sync &&
@@ -108,8 +109,7 @@ static accel_status_t mark_step_log(accel__wandb_run_t *run)
 {
     if (run->features.set_step_log)
         return ACCEL_OK;
-    run->features.set_step_log = true;
-    accel__wandb_emit_telemetry(run);
+    accel__wandb_use_feature(run, &run->features.set_step_log);
     return accel__wandb_commit(run);
 }
 
@@ -180,10 +180,7 @@ accel_status_t accel__wandb_run_summary(accel__wandb_run_t *run, const accel_ite
     accel_status_t status = check_keys(values);
     if (status || !accel__wandb_is_writing(run) || !values || values->type == ACCEL_TYPE_END)
         return status;
-    if (!run->features.set_summary) {
-        run->features.set_summary = true;
-        accel__wandb_emit_telemetry(run);
-    }
+    accel__wandb_use_feature(run, &run->features.set_summary);
     accel__wandb_emit_summary(run, values);
     status = accel__wandb_commit(run);
     return status ? status : accel__wandb_summary_set(&run->summary, values);

@@ -75,7 +75,7 @@ typedef struct accel__wandb_definition {
     char *path; /* joined; of a glob the beginning, as it was given */
     char *step_metric;
     struct accel__wandb_step *step; /* of step_metric */
-    bool step_sync, hidden, from_glob;
+    bool step_sync, hidden;
     unsigned summary;
 } accel__wandb_definition_t;
 
@@ -84,6 +84,7 @@ typedef struct {
     char *path; /* joined */
     accel__wandb_text_t last;
     accel_type_t type; /* of `last`; ACCEL_TYPE_END: it never had a value */
+    bool displaced;    /* by a value above or below it */
     unsigned summary;
     const accel__wandb_definition_t *definition; /* NULL: none yet */
     char *first;                                 /* as JSON; NULL: none yet */
@@ -94,12 +95,12 @@ typedef struct {
 } accel__wandb_metric_t;
 
 typedef struct {
-    accel__wandb_metric_t **metrics; /* sorted by path; none lies within another */
+    accel__wandb_metric_t **metrics; /* sorted by path */
     size_t count, capacity;
 } accel__wandb_summary_t;
 
-/* The metric at a joined path, made if need be; metrics above and below it go. NULL without
- * memory. */
+/* The metric at a joined path, made if need be, which displaces those above and below it. NULL
+ * without memory. */
 accel__wandb_metric_t *accel__wandb_summary_at(accel__wandb_summary_t *summary, const char *path);
 /* A logged value comes in. */
 accel_status_t accel__wandb_summary_log(accel__wandb_metric_t *metric,
@@ -109,7 +110,7 @@ bool accel__wandb_summary_shown(const accel__wandb_metric_t *metric, accel__wand
 /* Values set by hand take the place of what is there, and of what was asked for. */
 accel_status_t accel__wandb_summary_set(accel__wandb_summary_t *summary,
                                         const accel_item_t *values);
-/* Remove the metric at a joined path, and all below it. */
+/* Remove the value at a joined path, and all below it. */
 void accel__wandb_summary_remove(accel__wandb_summary_t *summary, const char *path);
 /* The whole as a JSON object. */
 void accel__wandb_summary_json(const accel__wandb_summary_t *summary, accel__wandb_text_t *text);
@@ -141,9 +142,10 @@ char *accel__wandb_path_of(const char *name);
 /* The joined path of a leaf, in `text`; NULL without memory. */
 const char *accel__wandb_leaf_path(const accel__wandb_leaf_t *leaf, accel__wandb_text_t *text);
 
-/* How a name is defined, which a glob may do: remembered from then on. NULL: not at all. */
+/* How a joined path is defined, which a glob may do: remembered from then on, and `added` if that
+ * is new. NULL: not at all. */
 accel_status_t accel__wandb_definition_of(accel__wandb_definitions_t *definitions, const char *path,
-                                          const accel__wandb_definition_t **found);
+                                          const accel__wandb_definition_t **found, bool *added);
 void accel__wandb_definitions_free(accel__wandb_definitions_t *definitions);
 
 /* ---- the run ---- */
@@ -183,7 +185,7 @@ typedef struct {
     int unreported;                 /* why, as an errno, while no call has said so */
 
     struct accel__wandb_uploader *uploader; /* upload/; NULL: offline */
-    struct accel__wandb_past *past; /* what it goes on with, until that is in the log */
+    struct accel__wandb_past *past;         /* what it goes on with, until that is in the log */
     double past_runtime; /* seconds that the run lasted before this process went on with it */
 
     struct accel__wandb_stats *stats; /* monitor/; NULL: nothing is watched */
@@ -282,6 +284,8 @@ accel_status_t accel__wandb_report(accel__wandb_run_t *run);
 Wandb__Timestamp *accel__wandb_timestamp(accel__wandb_run_t *run, struct timespec time);
 accel_status_t accel__wandb_emit_start(accel__wandb_run_t *run);
 void accel__wandb_emit_telemetry(accel__wandb_run_t *run);
+/* A feature of run->features is used: the first time that is a record. */
+void accel__wandb_use_feature(accel__wandb_run_t *run, protobuf_c_boolean *feature);
 void accel__wandb_emit_config(accel__wandb_run_t *run, const accel_item_t *config);
 void accel__wandb_emit_summary(accel__wandb_run_t *run, const accel_item_t *values);
 void accel__wandb_emit_summary_removal(accel__wandb_run_t *run, const char *path);
@@ -289,7 +293,9 @@ void accel__wandb_emit_metric(accel__wandb_run_t *run, const char *name,
                               const accel_wandb_metric_options_t *options, unsigned summary);
 void accel__wandb_emit_run_update(accel__wandb_run_t *run);
 void accel__wandb_emit_preempting(accel__wandb_run_t *run);
-void accel__wandb_emit_file(accel__wandb_run_t *run, const char *path, accel_wandb_policy_t policy);
+/* `paths`, below files/, live in the run's arena. */
+void accel__wandb_emit_files(accel__wandb_run_t *run, char **paths, size_t count,
+                             accel_wandb_policy_t policy);
 /* The values go into the summary as well. */
 accel_status_t accel__wandb_emit_row(accel__wandb_run_t *run);
 void accel__wandb_emit_runtime(accel__wandb_run_t *run, double now);

@@ -77,23 +77,15 @@ static int link_file(const char *source, const char *target)
     return symlink(source, target) == 0 ? 0 : errno;
 }
 
-static accel_status_t save_file(accel__wandb_run_t *run, const char *source, const char *name,
-                                accel_wandb_policy_t policy)
+static accel_status_t save_file(const accel__wandb_run_t *run, const char *source, const char *name)
 {
-    struct stat facts;
-    if (stat(source, &facts) < 0 || !S_ISREG(facts.st_mode))
-        return ACCEL_OK;
     accel__wandb_text_t target = {0};
     accel__wandb_text_printf(&target, "%s/files/%s", run->dir, name);
     int error = target.failed ? ENOMEM : link_file(source, target.data);
-    accel_status_t status = ACCEL_OK;
-    if (error)
-        status = accel__wandb_fail_errno(ACCEL_ERR_IO, error, "cannot link into the run's files",
-                                         source);
-    else
-        accel__wandb_emit_file(run, name, policy);
     accel__wandb_text_free(&target);
-    return status;
+    if (!error)
+        return ACCEL_OK;
+    return accel__wandb_fail_errno(ACCEL_ERR_IO, error, "cannot link into the run's files", source);
 }
 
 /* The base's own characters stand for themselves. */
@@ -110,25 +102,50 @@ static char *pattern_of(const char *base, const char *glob)
     return text.data;
 }
 
+static bool is_file(const char *path)
+{
+    struct stat facts;
+    return stat(path, &facts) == 0 && S_ISREG(facts.st_mode);
+}
+
+/* Link what was found, and tell of it in one record, as stock does; that is empty if nothing was.
+ */
+static accel_status_t save_found(accel__wandb_run_t *run, const char *base, const glob_t *found,
+                                 accel_wandb_policy_t policy)
+{
+    char **names = accel__wandb_arena_take(&run->arena, (found->gl_pathc + 1) * sizeof(*names));
+    accel_status_t status = ACCEL_OK;
+    size_t count = 0;
+    for (size_t i = 0; names && i < found->gl_pathc && !status; i++) {
+        const char *name = below(found->gl_pathv[i], base);
+        if (!is_file(found->gl_pathv[i]))
+            continue;
+        status = save_file(run, found->gl_pathv[i], name);
+        if (!status)
+            names[count++] = accel__wandb_arena_copy(&run->arena, name, strlen(name));
+    }
+    if (names && !run->arena.failed)
+        accel__wandb_emit_files(run, names, count, policy);
+    accel_status_t written = accel__wandb_commit(run);
+    return status ? status : written;
+}
+
 static accel_status_t save_matches(accel__wandb_run_t *run, const char *base, const char *relative,
                                    accel_wandb_policy_t policy)
 {
     char *pattern = pattern_of(base, relative);
     glob_t found = {0};
-    accel_status_t status = ACCEL_OK;
     int failed = pattern ? glob(pattern, 0, NULL, &found) : GLOB_NOSPACE;
     free(pattern);
-    if (failed && failed != GLOB_NOMATCH) {
-        globfree(&found);
-        return failed == GLOB_NOSPACE
-                   ? accel__wandb_fail_memory()
-                   : accel__wandb_fail(ACCEL_ERR_IO, "wandb: '%s' cannot be read", base);
-    }
-    for (size_t i = 0; i < found.gl_pathc && !status; i++)
-        status = save_file(run, found.gl_pathv[i], below(found.gl_pathv[i], base), policy);
+    accel_status_t status;
+    if (failed == GLOB_NOSPACE)
+        status = accel__wandb_fail_memory();
+    else if (failed && failed != GLOB_NOMATCH)
+        status = accel__wandb_fail(ACCEL_ERR_IO, "wandb: '%s' cannot be read", base);
+    else
+        status = save_found(run, base, &found, policy);
     globfree(&found);
-    accel_status_t written = accel__wandb_commit(run);
-    return status ? status : written;
+    return status;
 }
 
 accel_status_t accel__wandb_run_save(accel__wandb_run_t *run, const char *glob,
@@ -145,14 +162,16 @@ accel_status_t accel__wandb_run_save(accel__wandb_run_t *run, const char *glob,
     char *path = normalised(glob), *base = find_base(glob, base_path);
     const char *relative = path && base ? below(path, base) : NULL;
     accel_status_t status;
-    if (!path || !base)
+    if (!path || !base) {
         status = accel__wandb_fail_memory();
-    else if (!relative)
+    } else if (!relative) {
         status = accel__wandb_fail(ACCEL_ERR_INVALID,
                                    "wandb: save's glob '%s' lies outside of the base path %s", glob,
                                    base);
-    else
+    } else {
+        accel__wandb_use_feature(run, &run->features.save);
         status = save_matches(run, base, relative, policy);
+    }
     free(path);
     free(base);
     return status;

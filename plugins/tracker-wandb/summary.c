@@ -41,31 +41,47 @@ static bool is_within(const char *path, const char *outer)
            (path[length] == '\0' || path[length] == ACCEL__WANDB_SEPARATOR);
 }
 
+/* Only the value goes: what was asked for holds, and what came before counts. */
 void accel__wandb_summary_remove(accel__wandb_summary_t *summary, const char *path)
 {
-    size_t first = lower_bound(summary, path), last = first;
-    while (last < summary->count && is_within(summary->metrics[last]->path, path))
-        metric_free(summary->metrics[last++]);
-    memmove(summary->metrics + first, summary->metrics + last,
-            (summary->count - last) * sizeof(*summary->metrics));
-    summary->count -= last - first;
+    for (size_t i = lower_bound(summary, path);
+         i < summary->count && is_within(summary->metrics[i]->path, path); i++)
+        summary->metrics[i]->type = ACCEL_TYPE_END;
 }
 
-/* A value within a dictionary takes the place of a value that the dictionary's name had. */
-static void remove_outer(accel__wandb_summary_t *summary, const char *path)
+/* A value within a dictionary takes the place of a value that had the dictionary's name, and the
+ * other way round. Of what was there only the points of its history stay. */
+static void displace(accel__wandb_metric_t *metric)
+{
+    free(metric->first);
+    metric->first = NULL;
+    metric->type = ACCEL_TYPE_END;
+    metric->summary = 0;
+    metric->definition = NULL;
+    metric->min = metric->max = metric->total = 0;
+    metric->count = 0;
+    metric->displaced = true;
+}
+
+static void displace_inner(const accel__wandb_summary_t *summary, size_t at, const char *path)
+{
+    for (; at < summary->count && is_within(summary->metrics[at]->path, path); at++)
+        displace(summary->metrics[at]);
+}
+
+static void displace_outer(const accel__wandb_summary_t *summary, const char *path)
 {
     const char *end = strchr(path, ACCEL__WANDB_SEPARATOR);
     for (; end; end = strchr(end + 1, ACCEL__WANDB_SEPARATOR)) {
         char *outer = strndup(path, (size_t)(end - path));
         size_t at = outer ? lower_bound(summary, outer) : summary->count;
-        bool found = at < summary->count && !strcmp(summary->metrics[at]->path, outer);
-        if (found)
-            accel__wandb_summary_remove(summary, outer);
+        if (at < summary->count && !strcmp(summary->metrics[at]->path, outer))
+            displace(summary->metrics[at]);
         free(outer);
     }
 }
 
-static accel__wandb_metric_t *add(accel__wandb_summary_t *summary, const char *path)
+static accel__wandb_metric_t *add(accel__wandb_summary_t *summary, size_t at, const char *path)
 {
     if (summary->count == summary->capacity) {
         size_t capacity = summary->capacity * 2 + 16;
@@ -77,15 +93,15 @@ static accel__wandb_metric_t *add(accel__wandb_summary_t *summary, const char *p
         summary->capacity = capacity;
     }
     accel__wandb_metric_t *metric = calloc(1, sizeof(*metric));
-    if (!metric || !(metric->path = strdup(path))) {
+    if (metric)
+        metric->path = strdup(path);
+    if (!metric || !metric->path) {
         free(metric);
         return NULL;
     }
     metric->stride = 1;
     metric->type = ACCEL_TYPE_END;
-    accel__wandb_summary_remove(summary, path);
-    remove_outer(summary, path);
-    size_t at = lower_bound(summary, path);
+    metric->displaced = true;
     memmove(summary->metrics + at + 1, summary->metrics + at,
             (summary->count - at) * sizeof(*summary->metrics));
     summary->metrics[at] = metric;
@@ -96,9 +112,14 @@ static accel__wandb_metric_t *add(accel__wandb_summary_t *summary, const char *p
 accel__wandb_metric_t *accel__wandb_summary_at(accel__wandb_summary_t *summary, const char *path)
 {
     size_t at = lower_bound(summary, path);
-    if (at < summary->count && !strcmp(summary->metrics[at]->path, path))
-        return summary->metrics[at];
-    return add(summary, path);
+    bool found = at < summary->count && !strcmp(summary->metrics[at]->path, path);
+    accel__wandb_metric_t *metric = found ? summary->metrics[at] : add(summary, at, path);
+    if (metric && metric->displaced) {
+        displace_inner(summary, at + 1, path);
+        displace_outer(summary, path);
+        metric->displaced = false;
+    }
+    return metric;
 }
 
 void accel__wandb_summary_free(accel__wandb_summary_t *summary)
