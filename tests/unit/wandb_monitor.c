@@ -200,8 +200,8 @@ static void version_1_has_limits_too(void)
 
 static void nonsense_is_no_limit(void)
 {
-    static const char *const texts[] = {"", "\n", ":", "0:", "0::", "::::\n:", "x - cgroup2",
-                                        " - cgroup2 x\n"};
+    static const char *const texts[] = {
+        "", "\n", ":", "0:", "0::", "::::\n:", "x - cgroup2", " - cgroup2 x\n"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
         for (size_t j = 0; j < sizeof(texts) / sizeof(*texts); j++) {
             accel__wandb_limits_t limits = accel__wandb_cgroup_limits(texts[i], texts[j]);

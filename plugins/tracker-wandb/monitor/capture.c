@@ -4,7 +4,8 @@
  *
  * The descriptors themselves stay as they are: what was printed has reached the terminal, pipe or
  * file before anybody records it, whether or not the program lives on, and children write to where
- * they always did. docs/decisions/console-by-stdio.md weighs this against redirected descriptors. */
+ * they always did. docs/decisions/console-by-stdio.md weighs this against redirected descriptors.
+ */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

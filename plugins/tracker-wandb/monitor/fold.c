@@ -76,7 +76,9 @@ static bool grow(line_t *line, size_t length)
 {
     if (length <= line->capacity)
         return true;
-    size_t capacity = length < 80 ? 80 : length * 2 < LINE_MAX_LENGTH ? length * 2 : LINE_MAX_LENGTH;
+    size_t capacity = length < 80                    ? 80
+                      : length * 2 < LINE_MAX_LENGTH ? length * 2
+                                                     : LINE_MAX_LENGTH;
     uint32_t *codes = realloc(line->codes, capacity * sizeof(*codes));
     if (!codes)
         return false;
@@ -188,9 +190,9 @@ bool accel__wandb_fold_feed(accel__wandb_fold_t *fold, bool is_stderr, struct ti
             put_code(fold, terminal, time, code);
             terminal->num_partial -= length;
             memmove(terminal->partial, terminal->partial + length, terminal->num_partial);
-            length = terminal->num_partial ? accel__wandb_utf8_decode(
-                                                 terminal->partial, terminal->num_partial, &code)
-                                           : 0;
+            length = terminal->num_partial
+                         ? accel__wandb_utf8_decode(terminal->partial, terminal->num_partial, &code)
+                         : 0;
         }
     }
     while (size) {

@@ -27,8 +27,8 @@ accel__wandb_output_t *accel__wandb_output_start(accel__wandb_run_t *run);
 void accel__wandb_output_stop(accel__wandb_output_t *output);
 
 /* Take a copy of what was printed. Waits for no file: a thread writes it to the log. With
- * `may_be_last`, a whole line is waited for, some milliseconds at most, as it may be the last word of
- * a dying program. */
+ * `may_be_last`, a whole line is waited for, some milliseconds at most, as it may be the last word
+ * of a dying program. */
 void accel__wandb_output_take(accel__wandb_output_t *output, bool is_stderr, const char *data,
                               size_t size, bool may_be_last);
 

@@ -87,7 +87,10 @@ typedef struct {
     int (*graphics_processes)(device_t device, unsigned *count, process_t *processes);
 } functions_t;
 
-#define FUNCTION(member, name) {name, offsetof(functions_t, member)}
+#define FUNCTION(member, name)              \
+    {                                       \
+        name, offsetof(functions_t, member) \
+    }
 static const struct {
     const char *name;
     size_t offset;
@@ -214,8 +217,9 @@ unsigned accel__wandb_nvml_count(const accel__wandb_nvml_t *nvml)
 
 static const char *architecture_name(unsigned number)
 {
-    static const char *const names[] = {NULL,    NULL,     "Kepler", "Maxwell", "Pascal",   "Volta",
-                                        "Turing", "Ampere", "Ada",    "Hopper",  "Blackwell"};
+    static const char *const names[] = {NULL,     NULL,     "Kepler",   "Maxwell",
+                                        "Pascal", "Volta",  "Turing",   "Ampere",
+                                        "Ada",    "Hopper", "Blackwell"};
     return number < sizeof(names) / sizeof(*names) ? names[number] : NULL;
 }
 
@@ -343,12 +347,12 @@ static void add_profile(const accel__wandb_nvml_t *nvml, gpm_metrics_t *asked, c
         const char *key;
         bool is_rate; /* in MiB/s */
     } wanted[] = {
-        {2, "smActive", false},        {3, "smOccupancy", false},
+        {2, "smActive", false},         {3, "smOccupancy", false},
         {5, "pipeTensorActive", false}, {10, "dramActive", false},
-        {11, "pipeFp64Active", false}, {12, "pipeFp32Active", false},
-        {13, "pipeFp16Active", false}, {7, "pipeTensorHmmaActive", false},
-        {20, "pcieTxBytes", true},     {21, "pcieRxBytes", true},
-        {61, "nvlinkTxBytes", true},   {60, "nvlinkRxBytes", true},
+        {11, "pipeFp64Active", false},  {12, "pipeFp32Active", false},
+        {13, "pipeFp16Active", false},  {7, "pipeTensorHmmaActive", false},
+        {20, "pcieTxBytes", true},      {21, "pcieRxBytes", true},
+        {61, "nvlinkTxBytes", true},    {60, "nvlinkRxBytes", true},
     };
     asked->version = GPM_VERSION;
     asked->count = sizeof(wanted) / sizeof(*wanted);

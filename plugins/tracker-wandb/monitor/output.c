@@ -159,8 +159,7 @@ static void take_line(void *context, const accel__wandb_line_t *line)
 static int write_at(int file, const accel__wandb_text_t *text, off_t offset)
 {
     for (size_t done = 0; done < text->length;) {
-        ssize_t size =
-            pwrite(file, text->data + done, text->length - done, offset + (off_t)done);
+        ssize_t size = pwrite(file, text->data + done, text->length - done, offset + (off_t)done);
         if (size < 0 && errno != EINTR)
             return errno;
         done += size > 0 ? (size_t)size : 0;

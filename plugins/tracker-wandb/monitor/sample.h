@@ -31,7 +31,7 @@ void accel__wandb_sample_free(accel__wandb_sample_t *sample);
 enum { ACCEL__WANDB_MAX_TREE = 4096 };
 
 typedef struct {
-    double cpu_seconds; /* used so far */
+    double cpu_seconds;  /* used so far */
     double threads, rss; /* rss: bytes */
 } accel__wandb_usage_t;
 

@@ -19,7 +19,7 @@ struct accel__wandb_stats {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     accel__wandb_run_t *run; /* under the lock; NULL: stopped */
-    bool has_looked; /* for GPUs */
+    bool has_looked;         /* for GPUs */
     bool samples;
     double interval;
     pid_t pid; /* whose GPUs are told apart */
@@ -106,7 +106,8 @@ static bool wait_for_next(accel__wandb_stats_t *stats, const struct timespec *be
 {
     struct timespec now, until;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    double past = (double)(now.tv_sec - begun->tv_sec) + (double)(now.tv_nsec - begun->tv_nsec) / 1e9;
+    double past =
+        (double)(now.tv_sec - begun->tv_sec) + (double)(now.tv_nsec - begun->tv_nsec) / 1e9;
     double next = (floor(past / stats->interval) + 1) * stats->interval;
     double nanoseconds = (double)begun->tv_nsec + (next - floor(next)) * 1e9;
     until.tv_sec = begun->tv_sec + (time_t)floor(next) + (nanoseconds >= 1e9);
@@ -147,8 +148,8 @@ static void destroy(accel__wandb_stats_t *stats)
 accel__wandb_stats_t *accel__wandb_stats_start(accel__wandb_run_t *run)
 {
     bool has_gpus = accel__wandb_nvml_present();
-    bool is_wanted = !run->settings.disable_stats ||
-                     (has_gpus && !run->settings.disable_machine_info);
+    bool is_wanted =
+        !run->settings.disable_stats || (has_gpus && !run->settings.disable_machine_info);
     accel__wandb_stats_t *stats = is_wanted ? calloc(1, sizeof(*stats)) : NULL;
     if (!stats)
         return NULL;
