@@ -162,7 +162,7 @@ class Artifacts:
             "id": collection.name, "latestArtifact": self.node(latest)}}}
 
     def collection_for(self, input, name):
-        key = (input["entityName"], input["projectName"], name)
+        key = (input["entityName"] or self.runs.default_entity, input["projectName"], name)
         if key not in self.collections:
             self.collections[key] = Collection(*key, input["artifactTypeName"])
         if self.collections[key].type != input["artifactTypeName"]:

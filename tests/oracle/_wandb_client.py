@@ -28,12 +28,11 @@ def players():
 
 
 def syncs():
-    """What syncs logs: stock's command, and ours where it can."""
+    """What syncs logs: stock's command, and ours where it was built."""
     found = {"stock": [WANDB, "sync"]}
-    accel = os.path.join(BUILD, "bin", "accel")
-    if os.path.exists(accel) and subprocess.run([accel, "sync", "--help"], check=False,
-                                                capture_output=True).returncode == 0:
-        found["ours"] = [accel, "sync"]
+    ours = os.path.join(BUILD, "bin", "program-wandb_sync")
+    if os.path.exists(ours):
+        found["ours"] = [ours]
     return found
 
 

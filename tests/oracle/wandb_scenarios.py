@@ -76,7 +76,7 @@ def play(name, command, base, side):
             server.inject(**order)
         environment = client.environment(folder, server)
         if name == "resume_auto":
-            environment["WANDB__FILE_STREAM_TRANSMIT_INTERVAL"] = "0.2"
+            environment["WANDB__FILE_STREAM_TRANSMIT_INTERVAL"] = "1"
             play_killed([*command, name], folder, environment, lambda: rows(server) == 5)
         else:
             client.run([*command, name], folder, environment)
