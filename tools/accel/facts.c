@@ -256,7 +256,10 @@ static void host_log(accel_log_level_t level, const char *format, ...)
 /* As the library would load it, up to the class. */
 static void add_plugin(facts_t *facts, const char *path)
 {
-    static const accel_host_v1_t host = {sizeof(host), host_fail, host_log, ACCEL_VERSION};
+    static const accel_host_v1_t host = {.struct_size = sizeof(host),
+                                         .fail = host_fail,
+                                         .log = host_log,
+                                         .version = ACCEL_VERSION};
     const accel_tracker_class_t *tracker_class = NULL;
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     accel_tracker_plugin_v1_fn create = NULL;

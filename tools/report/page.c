@@ -149,7 +149,7 @@ static json_t *console_json(const text_t *console)
 
 /* ---- runs ---- */
 
-static json_t *run_json(const run_t *run)
+static json_t *run_json(run_t *run)
 {
     json_t *object = need_json(json_copy(run->facts));
 
@@ -160,6 +160,7 @@ static json_t *run_json(const run_t *run)
     json_object_set(object, "environment", run->environment);
     json_object_set(object, "artifacts", run->artifacts);
     json_object_set(object, "media", run->media);
+    json_object_set_new(object, "figures", run_figures(run));
     json_object_set(object, "warnings", run->warnings);
     json_object_set_new(object, "console", console_json(&run->console));
     return object;

@@ -47,10 +47,66 @@ function buildCharts() {
   groupsOf(names).forEach(([title, group], i) =>
     section.append(chartGroup(title || 'Metrics', group, 'history', i < 12)));
   if (system.length) section.append(chartGroup('System', system, 'system', !names.length));
-  const media = new Set(runs.flatMap((run) => Object.entries(run.media).map(([k, t]) => `${k} (${t})`)));
+  buildMedia(section);
+  const media = new Set(runs.flatMap((run) => Object.entries(run.media)
+    .filter(([key]) => !run.figures[key]).map(([k, t]) => `${k} (${t})`)));
   if (media.size) {
     section.append(make('p', { class: 'soft more', text: `Logged too, and not shown here: ${[...media].join(', ')}` }));
   }
+}
+
+/* ---- media ---- */
+
+/* Counts over edges that need not be evenly spaced. */
+function histogramFigure({ counts, edges }) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  const low = edges[0], width = edges[edges.length - 1] - low, top = Math.max(...counts, 0);
+  svg.setAttribute('viewBox', '0 0 400 120');
+  svg.setAttribute('preserveAspectRatio', 'none');
+  svg.setAttribute('role', 'img');
+  svg.setAttribute('aria-label', `${counts.length} bins from ${formatNumber(low)} to ${formatNumber(low + width)}`);
+  counts.forEach((count, i) => {
+    const bar = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
+    const height = top > 0 ? 118 * count / top : 0, size = width > 0 ? (edges[i + 1] - edges[i]) / width : 0;
+    for (const [key, value] of Object.entries({ x: 400 * (edges[i] - low) / (width || 1), y: 120 - height,
+      width: Math.max(400 * size - 0.5, 0.5), height })) bar.setAttribute(key, String(value));
+    svg.append(bar);
+  });
+  return make('div', { class: 'histogram' }, svg, make('div', { class: 'ends soft' },
+    make('span', { text: formatNumber(low) }), make('span', { text: `${formatNumber(top)} at most` }),
+    make('span', { text: formatNumber(low + width) })));
+}
+
+function tableFigure({ columns, rows }) {
+  return make('div', { class: 'scroll' }, make('table', {},
+    make('thead', {}, make('tr', {}, ...columns.map((text) => make('th', { text: String(text) })))),
+    make('tbody', {}, ...rows.map((row) => make('tr', {}, ...row.map((value) => make('td', { text: cellText(value) })))))));
+}
+
+function fileFigure({ src, caption }) {
+  const sound = src.startsWith('data:audio/');
+  return make('figure', {}, sound ? make('audio', { controls: true, src }) : make('img', { src, alt: caption || '' }),
+    caption ? make('figcaption', { text: caption }) : null);
+}
+
+function mediaFigure(run, name, figure) {
+  const body = figure.counts ? histogramFigure(figure) : figure.columns ? tableFigure(figure)
+    : make('div', { class: 'files' }, ...figure.files.map(fileFigure));
+  const notes = [figure.step != null && `step ${formatNumber(figure.step)}`, figure.more && `${formatCount(figure.more)} more`];
+  return make('div', { class: `card media ${figure.columns ? 'wide' : ''}`, 'data-card': run.index },
+    make('div', { class: 'chart-head' }, runs.length > 1 ? runDot(run) : null, make('h3', { text: name }),
+      make('span', { class: 'soft', text: notes.filter(Boolean).join(', ') })), body);
+}
+
+/* The last of each key; runs beside each other. */
+function buildMedia(section) {
+  const names = [...new Set(runs.flatMap((run) => Object.keys(run.figures)))].sort();
+  if (!names.length) return;
+  const cards = names.flatMap((name) => runs.filter((run) => run.figures[name])
+    .map((run) => mediaFigure(run, name, run.figures[name])));
+  section.append(make('details', { class: 'group', id: 'media', open: true },
+    make('summary', {}, 'Media', make('span', { class: 'soft', text: String(cards.length) })),
+    make('div', { class: 'grid' }, ...cards)));
 }
 
 /* ---- runs ---- */
@@ -262,7 +318,7 @@ function refresh() {
     chart.card.hidden = !fits(chart.name) || !shownRuns().some((run) => run[chart.kind].has(chart.name));
     chart.invalidate();
   }
-  for (const group of document.querySelectorAll('details.group')) {
+  for (const group of document.querySelectorAll('details.group:not(#media)')) {
     group.hidden = ![...group.querySelectorAll('.chart')].some((card) => !card.hidden);
   }
 }

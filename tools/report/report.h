@@ -6,6 +6,7 @@
  *     wandb.c    a .wandb log into a run
  *     jsonl.c    a run's folder of JSON lines into a run
  *     run.c      the run itself; series and how they are thinned out
+ *     media.c    images, sound, histograms and tables
  *     value.c    JSON and text from outside
  *     page.c     runs into one HTML file
  */
@@ -64,7 +65,10 @@ typedef struct run {
     json_t *summary;     /* object */
     json_t *environment; /* object */
     json_t *artifacts;   /* array */
-    json_t *media;       /* {key: type}: logged, and not shown */
+    json_t *media;       /* {key: type}: all that was logged */
+    json_t *figures;     /* {key: {"step", "value"}}: the last of each */
+    char *files;         /* the folder that media's paths begin in; NULL: there is none */
+    size_t embedded;     /* bytes of files that go into the page */
     json_t *warnings;    /* array of text: what could not be read */
     text_t console;
     table_t history, system;
@@ -81,6 +85,11 @@ void run_free(run_t *run);
 void run_set_text(json_t *object, const char *key, const char *text); /* not if NULL or empty */
 void run_warn(run_t *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void run_print(run_t *run, const char *text); /* console */
+/* An object with "_type", of the row that was added last. */
+void run_add_figure(run_t *run, const char *name, const json_t *value);
+/* What can be shown, with the bytes of its files: {key: {"step", "files": [{"src", "caption"}]}, or
+ * "counts" and "edges", or "columns" and "rows"; "more"}. Once. */
+json_t *run_figures(run_t *run);
 /* Of a logged row: numbers become points, dictionaries `a.b`, media a mention. */
 void run_add_logged(run_t *run, const char *name, const json_t *value);
 

@@ -211,6 +211,7 @@ bool run_read(run_t *run, const char *path, run_format_t format, char *why, size
         .environment = need_json(json_object()),
         .artifacts = need_json(json_array()),
         .media = need_json(json_object()),
+        .figures = need_json(json_object()),
         .warnings = need_json(json_array()),
     };
     json_object_set_new(run->facts, "source", value_text(path, strlen(path)));
@@ -227,6 +228,8 @@ void run_free(run_t *run)
     json_decref(run->environment);
     json_decref(run->artifacts);
     json_decref(run->media);
+    json_decref(run->figures);
+    free(run->files);
     json_decref(run->warnings);
     free(run->console.data);
     table_free(&run->history);
@@ -277,7 +280,7 @@ void run_add_logged(run_t *run, const char *name, const json_t *value)
         return;
     type = json_string_value(json_object_get(value, "_type"));
     if (type) {
-        run_set_text(run->media, name, type);
+        run_add_figure(run, name, value);
         return;
     }
     json_object_foreach((json_t *)value, key, item)

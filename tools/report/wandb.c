@@ -113,7 +113,7 @@ static bool lies_under(const Wandb__Item *item, const Wandb__Item *media)
     return true;
 }
 
-/* Items that describe media are no metrics: marks them, and mentions the media. */
+/* Items that describe media are no metrics: marks them, and puts them together again. */
 static void set_media_aside(run_t *run, const Wandb__HistoryRecord *history, bool *aside)
 {
     for (size_t m = 0; m < history->n_item; m++) {
@@ -121,11 +121,20 @@ static void set_media_aside(run_t *run, const Wandb__HistoryRecord *history, boo
 
         if (media_parts(media) == 0)
             continue;
-        for (size_t i = 0; i < history->n_item; i++)
-            aside[i] = aside[i] || lies_under(history->item[i], media);
+        json_t *value = need_json(json_object());
         json_t *name = joined_name(media, media_parts(media));
 
-        json_object_set_new(run->media, json_string_value(name), item_value(media));
+        for (size_t i = 0; i < history->n_item; i++) {
+            const Wandb__Item *item = history->item[i];
+
+            if (!lies_under(item, media))
+                continue;
+            aside[i] = true;
+            if (item->n_nested_key == media->n_nested_key)
+                json_object_set_new(value, last_key(item), item_value(item));
+        }
+        run_add_figure(run, json_string_value(name), value);
+        json_decref(value);
         json_decref(name);
     }
 }
@@ -167,8 +176,8 @@ static void take_history(run_t *run, const Wandb__HistoryRecord *history)
     if (!history)
         return;
     aside = need(calloc(history->n_item + 1, sizeof(*aside)));
-    set_media_aside(run, history, aside);
     add_row(run, history);
+    set_media_aside(run, history, aside);
     for (size_t i = 0; i < history->n_item; i++) {
         json_t *name = joined_name(history->item[i], history->item[i]->n_nested_key);
         json_t *value = item_value(history->item[i]);
@@ -415,6 +424,17 @@ static void read_records(run_t *run, framing_t *framing)
         run_warn(run, "the log ends within a record: the run was killed, or still runs");
 }
 
+/* Beside the log, whatever folder the run had when it ran. */
+static void find_files(run_t *run, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    int length = slash ? (int)(slash - path) : 1;
+    size_t size = (size_t)length + sizeof("/files");
+
+    run->files = need(malloc(size));
+    snprintf(run->files, size, "%.*s/files", length, slash ? path : ".");
+}
+
 bool wandb_read(run_t *run, const char *path, char *why, size_t why_size)
 {
     mapping_t mapping;
@@ -425,6 +445,7 @@ bool wandb_read(run_t *run, const char *path, char *why, size_t why_size)
         snprintf(why, why_size, "cannot read it: %s", strerror(errno));
         return false;
     }
+    find_files(run, path);
     good = framing_begin(&framing, mapping.data, mapping.size);
     if (good) {
         read_records(run, &framing);
