@@ -52,6 +52,12 @@ accel_status_t accel_ema_create(accel_model_t *model, const accel_ema_options_t 
     return ACCEL_OK;
 }
 
+/* Are the values where their owner has them, all on this rank? */
+static bool is_local(const accel_model_t *model)
+{
+    return !model->state || model->replicated;
+}
+
 static void free_averages(accel_ema_t *ema)
 {
     for (int r = 0; r < ema->num_runs; r++)
@@ -85,8 +91,8 @@ static accel__slice_t own_slice(const accel_ema_t *ema, int run)
 static accel_status_t make_averages(accel_ema_t *ema)
 {
     accel_model_t *model = ema->model;
-    int32_t rank = model->state ? model->arena.rank : 0;
-    int32_t num_ranks = model->state ? model->arena.num_ranks : 1;
+    int32_t rank = is_local(model) ? 0 : model->arena.rank;
+    int32_t num_ranks = is_local(model) ? 1 : model->arena.num_ranks;
     size_t runs;
 
     if (ema->num_runs > 0 && ema->rank == rank && ema->num_ranks == num_ranks)
@@ -148,7 +154,7 @@ static void exchange(accel_ema_t *ema, accel_dtype_t dtype, unsigned char *value
     }
 }
 
-/* One process alone: parameter by parameter, where the owner has them. */
+/* Parameter by parameter, where the owner has them. */
 static void visit_alone(accel_ema_t *ema, pair_fn visit)
 {
     const accel_model_t *model = ema->model;
@@ -167,7 +173,7 @@ static void visit(accel_ema_t *ema, pair_fn visit_pair)
 {
     const accel_model_t *model = ema->model;
 
-    if (!model->state) {
+    if (is_local(model)) {
         visit_alone(ema, visit_pair);
         return;
     }
@@ -188,7 +194,7 @@ static accel_status_t check(const accel_ema_t *ema, const char *function)
     if (!ema)
         return accel__fail(ACCEL_ERR_INVALID, "%s: ema is NULL", function);
     model = ema->model;
-    if (model->state)
+    if (!is_local(model))
         return ACCEL_OK;
     for (int64_t i = 0; i < model->num_params; i++)
         if (model->params[i]->kind == ACCEL_TRAINABLE && accel__is_half(model->params[i]->dtype))
@@ -263,7 +269,7 @@ accel_status_t accel_ema_begin(accel_ema_t *ema)
         return accel__fail(ACCEL_ERR_STATE, "%s: there is no average before the first update",
                            name);
     status = make_averages(ema); /* finds ranks that have changed */
-    if (status == ACCEL_OK && ema->model->state)
+    if (status == ACCEL_OK && !is_local(ema->model))
         status = exchange_together(ema, name);
     else if (status == ACCEL_OK)
         visit(ema, exchange);
@@ -282,7 +288,7 @@ accel_status_t accel_ema_end(accel_ema_t *ema)
     if (!ema->shown)
         return accel__fail(ACCEL_ERR_STATE, "%s without accel_ema_begin", name);
     status = make_averages(ema);
-    if (status == ACCEL_OK && ema->model->state)
+    if (status == ACCEL_OK && !is_local(ema->model))
         status = exchange_together(ema, name);
     else if (status == ACCEL_OK)
         visit(ema, exchange);

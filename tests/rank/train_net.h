@@ -4,6 +4,7 @@
 #ifndef ACCEL_TESTS_TRAIN_NET_H
 #define ACCEL_TESTS_TRAIN_NET_H
 
+#include "base/base.h"
 #include "test.h"
 
 enum { NET_IN = 40, NET_HIDDEN = 80, NET_OUT = 5, NET_PARAMS = 4, NET_SAMPLES = 120 };
@@ -11,7 +12,7 @@ enum { NET_IN = 40, NET_HIDDEN = 80, NET_OUT = 5, NET_PARAMS = 4, NET_SAMPLES = 
 typedef struct net {
     void *parameters[NET_PARAMS], *gradients[NET_PARAMS]; /* what is registered */
     void *blocks[2 * NET_PARAMS];                         /* what was allocated */
-    accel_dtype_t dtypes[NET_PARAMS];
+    accel_dtype_t dtypes[NET_PARAMS], gradient_dtypes[NET_PARAMS];
     int64_t first, count; /* the samples of the next backward */
     bool fail;            /* let the backward fail */
 } net_t;
@@ -26,18 +27,36 @@ static inline size_t net_size(int i)
     return (size_t)(net_shapes[i][0] * net_shapes[i][1]);
 }
 
+/* Elements of any float type, as double. */
+static inline double net_load(accel_dtype_t dtype, const void *values, size_t at)
+{
+    if (dtype == ACCEL_F64)
+        return ((const double *)values)[at];
+    if (dtype == ACCEL_F32)
+        return (double)((const float *)values)[at];
+    return (double)(dtype == ACCEL_BF16 ? accel__bf16_to_f32(((const uint16_t *)values)[at])
+                                        : accel__f16_to_f32(((const uint16_t *)values)[at]));
+}
+
+static inline void net_store(accel_dtype_t dtype, void *values, size_t at, double value)
+{
+    if (dtype == ACCEL_F64)
+        ((double *)values)[at] = value;
+    else if (dtype == ACCEL_F32)
+        ((float *)values)[at] = (float)value;
+    else
+        ((uint16_t *)values)[at] = dtype == ACCEL_BF16 ? accel__f32_to_bf16((float)value)
+                                                       : accel__f32_to_f16((float)value);
+}
+
 static inline double net_get(const net_t *net, int i, const void *values, size_t at)
 {
-    return net->dtypes[i] == ACCEL_F64 ? ((const double *)values)[at]
-                                       : (double)((const float *)values)[at];
+    return net_load(net->dtypes[i], values, at);
 }
 
 static inline void net_set(const net_t *net, int i, void *values, size_t at, double value)
 {
-    if (net->dtypes[i] == ACCEL_F64)
-        ((double *)values)[at] = value;
-    else
-        ((float *)values)[at] = (float)value;
+    net_store(net->dtypes[i], values, at, value);
 }
 
 static inline double net_value(const net_t *net, int i, size_t at)
@@ -48,12 +67,13 @@ static inline double net_value(const net_t *net, int i, size_t at)
 /* `seed` makes other values: only rank 0's may count once prepared. */
 static inline void net_init(net_t *net, accel_dtype_t first, accel_dtype_t second, double seed)
 {
-    *net = (net_t){.dtypes = {first, second, second, first}};
+    *net = (net_t){.dtypes = {first, second, second, first},
+                   .gradient_dtypes = {first, second, second, first}};
     for (int i = 0; i < NET_PARAMS; i++) {
         size_t bytes = net_size(i) * accel_dtype_size(net->dtypes[i]);
 
         net->parameters[i] = net->blocks[i] = malloc(bytes);
-        net->gradients[i] = net->blocks[NET_PARAMS + i] = calloc(1, bytes);
+        net->gradients[i] = net->blocks[NET_PARAMS + i] = calloc(net_size(i), sizeof(double));
         CHECK(net->parameters[i] && net->gradients[i]);
         for (size_t at = 0; at < net_size(i); at++)
             net_set(net, i, net->parameters[i], at, 0.3 * sin(1.7 * (double)at + (double)i + seed));
@@ -141,8 +161,9 @@ static inline accel_status_t net_backward(void *context, double scale)
         net_sample(&p, &g, (net->first + i) % NET_SAMPLES, scale / (double)net->count);
     for (int i = 0; i < NET_PARAMS; i++)
         for (size_t at = 0; at < net_size(i); at++)
-            net_set(net, i, net->gradients[i], at,
-                    net_get(net, i, net->gradients[i], at) + net_part(&g, i)[at]);
+            net_store(net->gradient_dtypes[i], net->gradients[i], at,
+                      net_load(net->gradient_dtypes[i], net->gradients[i], at) +
+                          net_part(&g, i)[at]);
     return ACCEL_OK;
 }
 
@@ -153,9 +174,12 @@ static inline accel_model_t *net_model(net_t *net, accel_model_options_t options
     options.backward = net_backward;
     options.context = net;
     CHECK_OK(accel_model_create(&options, &model));
-    for (int i = 0; i < NET_PARAMS; i++)
+    for (int i = 0; i < NET_PARAMS; i++) {
         CHECK_OK(accel_model_add(model, net_names[i], net->dtypes[i], 2, net_shapes[i],
                                  &net->parameters[i], &net->gradients[i]));
+        if (net->gradient_dtypes[i] != net->dtypes[i])
+            CHECK_OK(accel_model_set_gradient_dtype(model, net_names[i], net->gradient_dtypes[i]));
+    }
     return model;
 }
 
