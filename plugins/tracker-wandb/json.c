@@ -92,18 +92,26 @@ void accel__wandb_json_number(accel__wandb_text_t *text, double value, accel__wa
         accel__wandb_text_puts(text, ".0");
 }
 
+/* Characters that stand for themselves go in spans: texts are long, and mostly of them. */
 void accel__wandb_json_string(accel__wandb_text_t *text, const char *string)
 {
-    static const char plain[] = "\b\t\n\f\r\"\\", letters[] = "btnfr\"\\";
+    static const char special[] = "\"\\"
+                                  "\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\f\r\x0e\x0f\x10\x11\x12"
+                                  "\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
+    static const char named[] = "\b\t\n\f\r\"\\", letters[] = "btnfr\"\\";
     accel__wandb_text_puts(text, "\"");
-    for (const char *c = string; *c; c++) {
-        const char *found = strchr(plain, *c);
+    for (;;) {
+        size_t span = strcspn(string, special);
+        accel__wandb_text_append(text, string, span);
+        string += span;
+        if (!*string)
+            break;
+        const char *found = strchr(named, *string);
         if (found)
-            accel__wandb_text_printf(text, "\\%c", letters[found - plain]);
-        else if ((unsigned char)*c < 0x20)
-            accel__wandb_text_printf(text, "\\u%04x", (unsigned)*c);
+            accel__wandb_text_printf(text, "\\%c", letters[found - named]);
         else
-            accel__wandb_text_append(text, c, 1);
+            accel__wandb_text_printf(text, "\\u%04x", (unsigned)*string);
+        string++;
     }
     accel__wandb_text_puts(text, "\"");
 }

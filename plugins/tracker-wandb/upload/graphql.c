@@ -129,6 +129,39 @@ static accel_status_t take_data(const accel__wandb_operation_t *operation,
     return status;
 }
 
+/* Something between here and the server may answer in its place, and not in JSON: that passes, as
+ * an error in the 500s does. */
+static accel_status_t exchange(accel__wandb_http_t *http, const accel__wandb_operation_t *operation,
+                               const accel__wandb_request_t *request,
+                               const accel__wandb_retry_t *retry,
+                               const accel__wandb_listener_t *listener, json_t **data,
+                               long *http_status)
+{
+    enum { ODD_ANSWERS = 3 };
+    accel__wandb_alarm_t *alarm = accel__wandb_http_alarm(http);
+    for (int n = 0;; n++) {
+        accel__wandb_reply_t reply;
+        accel_status_t status;
+        accel__wandb_http_insist(http, request, retry, listener, &reply);
+        *http_status = reply.status;
+        if (accel__wandb_reply_good(&reply)) {
+            status = take_data(operation, &reply, data);
+        } else {
+            char text[400];
+            accel__wandb_reply_describe(&reply, text, sizeof(text));
+            status = accel__wandb_fail(status_of(&reply), "wandb: %s: %s", operation->name, text);
+        }
+        accel__wandb_reply_free(&reply);
+        if (status != ACCEL_ERR_FORMAT || n >= retry->tries || n >= ODD_ANSWERS)
+            return status;
+        uint64_t seen = 0;
+        accel__wandb_alarm_wait(alarm, 0, &seen);
+        accel__wandb_alarm_wait(alarm, accel__wandb_retry_wait(retry, n, 0), &seen);
+        if (accel__wandb_alarm_cancelled(alarm))
+            return status;
+    }
+}
+
 accel_status_t accel__wandb_graphql(accel__wandb_http_t *http,
                                     const accel__wandb_operation_t *operation, json_t *variables,
                                     const accel__wandb_retry_t *retry, double timeout,
@@ -137,12 +170,10 @@ accel_status_t accel__wandb_graphql(accel__wandb_http_t *http,
 {
     static const char *const headers[] = {"Content-Type: application/json"};
     accel__wandb_text_t url = {0};
-    accel__wandb_reply_t reply = {0};
-    accel_status_t status = ACCEL_OK;
+    long answered = 0;
+    accel_status_t status;
     char *body = request_body(operation, variables);
     *data = NULL;
-    if (http_status)
-        *http_status = 0;
     accel__wandb_text_printf(&url, "%s/graphql", accel__wandb_http_base(http));
     if (!body || url.failed) {
         status = accel__wandb_fail_memory();
@@ -154,18 +185,10 @@ accel_status_t accel__wandb_graphql(accel__wandb_http_t *http,
                                           .body = body,
                                           .size = strlen(body),
                                           .timeout = timeout};
-        accel__wandb_http_insist(http, &request, retry, listener, &reply);
-        if (http_status)
-            *http_status = reply.status;
-        if (accel__wandb_reply_good(&reply)) {
-            status = take_data(operation, &reply, data);
-        } else {
-            char text[400];
-            accel__wandb_reply_describe(&reply, text, sizeof(text));
-            status = accel__wandb_fail(status_of(&reply), "wandb: %s: %s", operation->name, text);
-        }
+        status = exchange(http, operation, &request, retry, listener, data, &answered);
     }
-    accel__wandb_reply_free(&reply);
+    if (http_status)
+        *http_status = answered;
     accel__wandb_text_free(&url);
     free(body);
     return status;

@@ -307,6 +307,19 @@ static accel_status_t read_on(accel__wandb_sender_t *sender, accel__wandb_read_t
     return status;
 }
 
+/* What the server refuses is not worth the run's other data: the next change tries again. */
+static accel_status_t send_news(accel__wandb_sender_t *sender)
+{
+    accel_status_t status = accel__wandb_sender_upsert(sender, false);
+    if (status == ACCEL_OK || status == ACCEL_ERR_IO || status == ACCEL_ERR_CANCELLED ||
+        status == ACCEL_ERR_NO_MEMORY)
+        return status;
+    accel__wandb_upload_notify(sender->up, true, "The configuration was not taken: %s",
+                               accel__wandb_last_error());
+    sender->bucket.changed = sender->bucket.renamed = false;
+    return ACCEL_OK;
+}
+
 static accel_status_t send_what_is_due(accel__wandb_sender_t *sender)
 {
     double now = accel__wandb_monotonic();
@@ -316,16 +329,8 @@ static accel_status_t send_what_is_due(accel__wandb_sender_t *sender)
     if (sender->stream.preempting || accel__wandb_stream_full(&sender->stream) || (waits && now >= sender->next_send) ||
         now >= sender->last_send + sender->up->settings->heartbeat_seconds)
         status = send(sender, NULL);
-    if (!status && has_news(sender) && now >= sender->next_upsert) {
-        status = accel__wandb_sender_upsert(sender, false);
-        if (status == ACCEL_ERR_INVALID || status == ACCEL_ERR_NOT_FOUND) {
-            /* the run goes on; the next change tries again */
-            accel__wandb_upload_notify(sender->up, true, "The configuration was not taken: %s",
-                                       accel__wandb_last_error());
-            sender->bucket.changed = sender->bucket.renamed = false;
-            status = ACCEL_OK;
-        }
-    }
+    if (!status && has_news(sender) && now >= sender->next_upsert)
+        status = send_news(sender);
     return status;
 }
 
@@ -372,7 +377,7 @@ static accel_status_t finish(accel__wandb_sender_t *sender)
     accel_status_t status = accel__wandb_sender_write_files(sender);
     if (status) /* a full disk: the run's data goes up all the same */
         accel__wandb_upload_notify(up, true, "%s", accel__wandb_last_error());
-    status = has_news(sender) ? accel__wandb_sender_upsert(sender, false) : ACCEL_OK;
+    status = has_news(sender) ? send_news(sender) : ACCEL_OK;
     accel__wandb_upload_set(up, &up->generated);
     while (!status && !ended(sender) && !accel__wandb_upload_wait(up, &up->filed, POLL_SECONDS)) {
         status = send_what_is_due(sender);
