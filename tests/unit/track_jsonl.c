@@ -101,6 +101,7 @@ static void a_run_is_a_folder_of_json(void)
         ACCEL_DICT("jsonl", ACCEL_DICT("id", "abc", "name", "first \"one\""));
     accel__trackers_t *trackers = make("async");
     accel_artifact_t *artifact;
+    accel__slot_call_t call;
     accel_tracker_t *tracker;
     char dir[512];
 
@@ -111,7 +112,10 @@ static void a_run_is_a_folder_of_json(void)
     CHECK_STR("abc", accel__tracker_info(tracker, "id"));
     CHECK(!accel__tracker_info(tracker, "entity"));
     CHECK_STR("{\"lr\":0.01,\"n\":3}\n", slurp(dir, "config.json"));
-    CHECK_OK(accel__tracker_update_config(tracker, ACCEL_DICT("n", 4, "m", "x")));
+    CHECK_OK(accel__tracker_enter(tracker, &call));
+    CHECK_OK(accel__tracker_leave(
+        tracker, &call, "store_init_configuration",
+        tracker->slots.store_init_configuration(tracker->state, ACCEL_DICT("n", 4, "m", "x"))));
     CHECK_STR("{\"lr\":0.01,\"n\":4,\"m\":\"x\"}\n", slurp(dir, "config.json"));
 
     CHECK_OK(accel__trackers_log(trackers, ACCEL_DICT("loss", 0.5, "text", "tab\there"), 3));
@@ -132,7 +136,10 @@ static void a_run_is_a_folder_of_json(void)
                  "{\"name\":\"files\",\"type\":\"dataset\",\"description\":null,\"metadata\":{},"
                  "\"aliases\":[],\"entries\":[{\"path\":\"k\",\"reference\":\"s3://b/k\","
                  "\"digest\":\"s3://b/k\"}],\"_timestamp\":"));
-    CHECK_OK(accel__tracker_update_summary(tracker, ACCEL_DICT("best", 0.25)));
+    CHECK_OK(accel__tracker_enter(tracker, &call));
+    CHECK_OK(accel__tracker_leave(
+        tracker, &call, "update_summary",
+        tracker->slots.update_summary(tracker->state, ACCEL_DICT("best", 0.25))));
     CHECK_OK(accel__trackers_finish(trackers, 3));
     CHECK(strncmp(slurp(dir, "summary.json"),
                   "{\"loss\":NaN,\"text\":\"tab\\there\",\"_step\":77,\"_timestamp\":1,", 55) == 0);
