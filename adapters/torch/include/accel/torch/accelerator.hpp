@@ -127,37 +127,36 @@ public:
 
     /* ---- prepare ---- */
 
-    /* Modules, optimizers and data loaders, in place: module, holder or shared_ptr; an optimizer of
-     * torch::optim, or accel::AdamW or accel::SGD; an accel::DataLoader. Rank 0's values become
-     * everybody's. Our optimizers are for the one module of the call; without one of them each
-     * process keeps its own copy of the parameters, and its gradients are averages after
-     * backward(). What is no such thing is left alone. Cast and move modules before. Collective. */
-    template <typename... Objects> void prepare(Objects &...objects)
+    /* Modules, optimizers and data loaders, in place: a module, its holder or shared_ptr; an
+     * optimizer of torch::optim, or accel::AdamW, Adam or SGD; an accel::DataLoader; and
+     * accel::ModelOptions, for the modules of the call. Rank 0's values become everybody's.
+     *
+     * An optimizer of ours is for the one module of its call: the processes of a host then have
+     * one copy of the parameters. Else each has its own, and the gradients are averages after
+     * backward(), so that any optimizer will do, handed over or not. Cast and move modules before.
+     * Collective. */
+    template <typename... Objects> void prepare(Objects &&...objects)
     {
-        std::vector<torch::nn::Module *> modules;
-        std::vector<detail::Fusable *> optimizers;
+        Prepared prepared;
 
-        (sort(objects, modules, optimizers), ...);
-        if (!optimizers.empty() && (modules.size() != 1 || optimizers.size() != 1))
-            throw Error(ACCEL_ERR_INVALID,
-                        "accel: prepare of " + std::to_string(modules.size()) + " modules and " +
-                            std::to_string(optimizers.size()) +
-                            " optimizers of ours; expected one of each in a call");
-        for (auto *module : modules)
-            add(*module, !optimizers.empty());
-        for (auto *optimizer : optimizers)
-            optimizer->bind(*models_.back(), accelerator_);
-        (prepare_loader(objects), ...);
+        (prepared.add(objects), ...);
+        prepared.check();
+        size_t before = models_.size();
+        try {
+            for (auto *module : prepared.modules)
+                add(*module, prepared.options);
+            for (auto *optimizer : prepared.optimizers)
+                optimizer->bind(*models_.back(), accelerator_);
+            for (accel_loader_t *loader : prepared.loaders)
+                detail::check(accel_prepare_loader(accelerator_, loader));
+        } catch (...) {
+            models_.resize(before); /* all of them or none */
+            throw;
+        }
     }
 
-    /* With a say in who has the parameters: `shared` serves inference on one copy. Collective. */
-    template <typename Module>
-    void prepare_model(Module &module, const ModelOptions &options, Site site = Site::here())
-    {
-        detail::AtSite at(site);
-
-        add(*detail::module_of(module), options.parameters == Parameters::shared);
-    }
+    /* The module's model in the C library. */
+    template <typename Module> accel_model_t *get(Module &module) { return find(module).get(); }
 
     /* The module has its own memory again, with the values of now. Collective. */
     template <typename Module> void unprepare(Module &module)
@@ -189,8 +188,7 @@ public:
             throw;
         }
         for (auto &model : models_)
-            if (model->took_part())
-                model->end_backward();
+            model->end_backward(models_.size() == 1);
     }
 
     /* with accelerator.accumulate(model): at the top of each batch. */
@@ -235,24 +233,19 @@ public:
     template <typename Module>
     void clip_grad_value_(Module &module, double clip_value, Site site = Site::here())
     {
-        detail::Model &model = find(module);
+        detail::AtSite at(site);
 
-        if (!(clip_value >= 0))
-            throw Error(ACCEL_ERR_INVALID, "accel: clip_grad_value_: clip_value is " +
-                                               std::to_string(clip_value) +
-                                               "; expected a number >= 0");
-        if (!sync_gradients())
-            return;
-        sync_gradients(module, site);
-        at::NoGradGuard no_grad;
-        for (const auto &p : model.trainable())
-            at::Tensor(p.gradient).clamp_(-clip_value, clip_value);
+        detail::check(accel_clip_grad_value(accelerator_, find(module).get(), clip_value));
     }
 
-    /* auto guard = accelerator.autocast(): what it computes is in bfloat16, say. */
-    Autocast autocast(at::ScalarType dtype = at::kBFloat16, bool enabled = true) const
+    /* auto guard = accelerator.autocast(): forward and loss in its scope are computed in the type
+     * of mixed_precision; without that, or not enabled, as they are. */
+    Autocast autocast(bool enabled = true) const
     {
-        return Autocast(dtype, enabled);
+        accel_dtype_t dtype = accel_autocast_dtype(accelerator_);
+
+        return dtype == ACCEL_F32 ? Autocast(at::kBFloat16, false)
+                                  : Autocast(detail::to_scalar_type(dtype), enabled);
     }
 
     /* The parameters whose gradient the last backward did not make on this process. */
@@ -393,32 +386,58 @@ public:
     }
 
 private:
-    template <typename Object>
-    static void sort(Object &object, std::vector<torch::nn::Module *> &modules,
-                     std::vector<detail::Fusable *> &optimizers)
-    {
-        if constexpr (std::is_base_of_v<detail::Fusable, Object>)
-            optimizers.push_back(&object);
-        else if constexpr (detail::IsModule<Object>::value)
-            modules.push_back(detail::module_of(object));
-        else
-            static_assert(std::is_base_of_v<torch::optim::Optimizer, Object> ||
-                              std::is_base_of_v<detail::PreparableLoader, Object>,
-                          "prepare takes torch::nn modules, optimizers and accel::DataLoaders");
-    }
+    /* What a call of prepare() was given. */
+    struct Prepared {
+        std::vector<torch::nn::Module *> modules;
+        std::vector<detail::Fusable *> optimizers;
+        std::vector<accel_loader_t *> loaders;
+        ModelOptions options;
 
-    template <typename Object> void prepare_loader(Object &object)
-    {
-        if constexpr (std::is_base_of_v<detail::PreparableLoader, Object>)
-            detail::check(accel_prepare_loader(accelerator_, object.loader()));
-    }
+        template <typename Object> void add(Object &object)
+        {
+            if constexpr (std::is_base_of_v<detail::Fusable, Object>)
+                optimizers.push_back(&object);
+            else if constexpr (detail::IsModule<Object>::value)
+                modules.push_back(detail::module_of(object));
+            else if constexpr (std::is_base_of_v<detail::PreparableLoader, Object>)
+                loaders.push_back(object.loader());
+            else if constexpr (std::is_same_v<ModelOptions, std::remove_const_t<Object>>)
+                options = object;
+            else
+                static_assert(std::is_base_of_v<torch::optim::Optimizer, Object>,
+                              "prepare takes torch::nn modules, optimizers, accel::DataLoaders and "
+                              "accel::ModelOptions");
+        }
 
-    void add(torch::nn::Module &module, bool shared)
+        void check()
+        {
+            bool ours = !optimizers.empty();
+
+            if (ours && (modules.size() != 1 || optimizers.size() != 1))
+                throw Error(ACCEL_ERR_INVALID,
+                            "accel: prepare of " + std::to_string(modules.size()) +
+                                " modules and " + std::to_string(optimizers.size()) +
+                                " optimizers of ours; expected one of each in a call");
+            if (ours && options.parameters == Parameters::replicated)
+                throw Error(ACCEL_ERR_INVALID, "accel: prepare: an optimizer of ours wants "
+                                               "Parameters::shared; use that of torch::optim");
+            if (options.parameters == Parameters::automatic)
+                options.parameters = ours ? Parameters::shared : Parameters::replicated;
+        }
+    };
+
+    void add(torch::nn::Module &module, const ModelOptions &options)
     {
         for (const auto &model : models_)
             if (model->module() == &module)
                 throw Error(ACCEL_ERR_STATE, "accel: the module is prepared already");
-        models_.push_back(std::make_unique<detail::Model>(accelerator_, module, shared));
+        if (options.parameters == Parameters::replicated &&
+            std::string(accel_mixed_precision(accelerator_)) == "fp16")
+            throw Error(ACCEL_ERR_UNSUPPORTED,
+                        "accel: mixed_precision fp16 scales the loss for optimizers of ours "
+                        "(accel::AdamW); for others use accel::GradScaler, and accel::Autocast "
+                        "without mixed_precision");
+        models_.push_back(std::make_unique<detail::Model>(accelerator_, module, options));
     }
 
     template <typename Module> detail::Model &find(Module &module)

@@ -58,9 +58,10 @@ public:
     explicit Autocast(at::ScalarType dtype = at::kBFloat16, bool enabled = true)
         : enabled_before_(detail::autocast_enabled()), dtype_before_(detail::autocast_dtype())
     {
-        if (dtype != at::kBFloat16 && dtype != at::kHalf)
-            throw Error(ACCEL_ERR_INVALID, std::string("accel::Autocast: the type is ") +
-                                               toString(dtype) + "; expected BFloat16 or Half");
+        if (dtype != at::kBFloat16 && (dtype != at::kHalf || !ACCEL_TORCH_HAS_GENERIC_AUTOCAST))
+            throw Error(ACCEL_ERR_UNSUPPORTED,
+                        std::string("accel::Autocast: the type is ") + toString(dtype) +
+                            "; expected BFloat16, or from libtorch 2.4 on Half");
         at::autocast::increment_nesting();
         detail::set_autocast(enabled, enabled ? dtype : dtype_before_);
     }

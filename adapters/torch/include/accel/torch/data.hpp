@@ -190,7 +190,7 @@ public:
     int64_t steps() const { return accel_shard_steps(&shard_); }
 
     /* A data loader calls it as an epoch begins: another call than the first is the next epoch. */
-    void reset(Size new_size) override
+    void reset(Size new_size = {}) override
     {
         if (begun_)
             epoch_++;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <unordered_set>
@@ -29,8 +30,10 @@ enum class Parameters {
     shared      /* one copy for all processes of the host; only our optimizers may write it */
 };
 
+/* To Accelerator::prepare(), beside the module. */
 struct ModelOptions {
     Parameters parameters = Parameters::automatic;
+    double bucket_cap_mb = 0; /* gradients are reduced together by so many MiB; 0: 25, the first 1 */
 };
 
 namespace detail
@@ -46,10 +49,30 @@ struct Block {
 struct Trainable : Block {
     void *slot;          /* where its gradient is */
     at::Tensor gradient; /* a view of it, which the module's .grad() is */
-    at::Tensor original, original_gradient; /* their memory before prepare */
-    int64_t version = 0; /* of the values, as torch counts writes to them */
+    uint64_t print = 0;  /* of the values, as the last step left them */
     bool ready = false;  /* its hook ran in this backward */
 };
+
+/* A few of the bytes: enough to see that an optimizer has been here, at next to no cost. (torch's
+ * own count of versions does not: its optimizers write past it.) */
+inline uint64_t fingerprint(const at::Tensor &tensor)
+{
+    const auto *bytes = static_cast<const unsigned char *>(tensor.data_ptr());
+    size_t width = tensor.element_size(), count = static_cast<size_t>(tensor.numel());
+    uint64_t print = 0;
+
+    for (size_t at : {size_t(0), count / 3, count / 2, count - 1}) {
+        uint64_t element = 0;
+
+        if (at < count)
+            std::memcpy(&element, bytes + at * width, width);
+        print = print * 0x9e3779b97f4a7c15u + element;
+    }
+    return print;
+}
+
+/* Zeros that take no memory until somebody writes them. */
+using Zeros = std::unique_ptr<void, decltype(&std::free)>;
 
 /* A view of foreign memory that is laid out as `like` is. */
 inline at::Tensor view_like(const at::Tensor &like, void *data)
@@ -59,6 +82,18 @@ inline at::Tensor view_like(const at::Tensor &like, void *data)
 }
 
 class Model;
+
+/* An optimizer of the library's own, which goes when its model goes. */
+struct Bound {
+    Model *model = nullptr;
+    accel_optimizer_t *optimizer = nullptr;
+    bool reducing = false; /* the last backward's gradients are on their way to a step */
+
+    Bound() = default;
+    ~Bound() { accel_optimizer_destroy(optimizer); }
+    Bound(const Bound &) = delete;
+    Bound &operator=(const Bound &) = delete;
+};
 
 #if ACCEL_TORCH_HAS_POST_ACC_GRAD_HOOKS
 class ReadyHook : public torch::autograd::PostAccumulateGradHook
@@ -96,13 +131,15 @@ private:
 class Model
 {
 public:
-    Model(accel_t *accelerator, torch::nn::Module &module, bool shared)
-        : accelerator_(accelerator), module_(&module), shared_(shared)
+    Model(accel_t *accelerator, torch::nn::Module &module, const ModelOptions &options)
+        : accelerator_(accelerator), module_(&module),
+          shared_(options.parameters == Parameters::shared)
     {
         try {
-            create();
+            create(options.bucket_cap_mb);
             collect();
             check(accel_prepare_model(accelerator, model_));
+            zeros_.clear();
             install();
         } catch (...) {
             accel_model_destroy(model_);
@@ -117,12 +154,9 @@ public:
     accel_model_t *get() const { return model_; }
     const torch::nn::Module *module() const { return module_; }
     bool shared() const { return shared_; }
-    bool took_part() const { return num_ready_ > 0; }
     const std::vector<Trainable> &trainable() const { return trainable_; }
 
-    /* An optimizer of the library's own on this model; it goes when the model goes. */
-    void bind(std::shared_ptr<accel_optimizer_t> optimizer) { optimizer_ = std::move(optimizer); }
-    const std::shared_ptr<accel_optimizer_t> &optimizer() const { return optimizer_; }
+    void bind(std::shared_ptr<Bound> bound) { bound_ = std::move(bound); }
 
     /* Before autograd runs: every gradient in its slot. */
     void begin_backward()
@@ -137,6 +171,10 @@ public:
         }
         hidden_ = false;
         num_ready_ = 0;
+        if (bound_ && bound_->reducing) { /* a second backward before the step */
+            check(accel_sync_gradients(accelerator_, model_));
+            bound_->reducing = false;
+        }
     }
 
     /* Its gradient has been accumulated. */
@@ -149,18 +187,23 @@ public:
         if (!p.ready)
             num_ready_++;
         p.ready = true;
+        check(accel_grad_ready(model_, p.index));
     }
 
-    /* After autograd ran: what had no gradient counts as ready, too. */
-    void end_backward()
+    /* After autograd ran: what had no gradient counts as ready, too. A model that no backward has
+     * touched since the last sync step has nothing to say, unless it is the only one. */
+    void end_backward(bool only)
     {
-        check(accel_backward(accelerator_, model_));
-        if (shared_)
-            return;
-        if (accel_is_sync_step(accelerator_))
-            check(accel_sync_gradients(accelerator_, model_));
-        else
+        bool sync_step = accel_is_sync_step(accelerator_);
+
+        touched_ = touched_ || only || num_ready_ > 0;
+        if (touched_ && (!sync_step || num_ready_ < trainable_.size()))
+            check(accel_backward(accelerator_, model_));
+        if (touched_ && sync_step && bound_)
+            bound_->reducing = true;
+        if (!sync_step && !shared_)
             hide_gradients();
+        touched_ = touched_ && !sync_step;
     }
 
     /* What is wrong on this rank is told to the others, who would wait for it. */
@@ -189,7 +232,15 @@ public:
             write();
         take_values();
         check(accel_params_end(model_));
+        take_prints();
         sync_buffers();
+    }
+
+    /* After a step, or whatever may write the values. */
+    void take_prints()
+    {
+        for (auto &p : trainable_)
+            p.print = fingerprint(p.tensor);
     }
 
     void sync_buffers()
@@ -212,7 +263,7 @@ public:
     }
 
 private:
-    void create()
+    void create(double bucket_cap_mb)
     {
         accel_model_options_t options = accel_model_options_init();
 
@@ -224,7 +275,9 @@ private:
             return accel_fail(ACCEL_ERR_STATE, "%s", self->failure_.c_str());
         };
         options.context = this;
-        options.fixed_memory = !shared_;
+        options.replicated = !shared_;
+        options.no_restore = true;
+        options.bucket_cap_mb = bucket_cap_mb;
         check(accel_model_create(&options, &model_));
     }
 
@@ -273,17 +326,24 @@ private:
         to_dtype(tensor.scalar_type(), &dtype);
         p.name = name;
         p.tensor = tensor;
-        p.original = tensor.detach();
         p.value = tensor.data_ptr();
-        p.gradient = at::zeros_like(p.original);
+        p.slot = make_zeros(tensor.nbytes());
         if (tensor.grad().defined())
-            p.gradient.copy_(tensor.grad());
-        p.slot = p.gradient.data_ptr();
+            view_like(tensor, p.slot).copy_(tensor.grad());
         p.index = accel_model_num_parameters(model_);
         trainable_.push_back(std::move(p));
         check(accel_model_add(model_, name.c_str(), dtype, static_cast<int32_t>(tensor.dim()),
                               tensor.sizes().data(), &trainable_.back().value,
                               &trainable_.back().slot));
+    }
+
+    void *make_zeros(size_t size)
+    {
+        zeros_.emplace_back(std::calloc(size + 1, 1), std::free);
+        if (!zeros_.back())
+            throw Error(ACCEL_ERR_NO_MEMORY, "accel: out of memory: gradients (" +
+                                                 std::to_string(size) + " bytes)");
+        return zeros_.back().get();
     }
 
     void add_frozen(const std::string &name, const at::Tensor &tensor)
@@ -318,17 +378,14 @@ private:
     {
         for (auto &p : trainable_) {
             if (shared_)
-                p.tensor.set_data(view_like(p.original, p.value));
-            p.original_gradient = p.gradient;
-            p.gradient = view_like(p.original, p.slot);
+                p.tensor.set_data(view_like(p.tensor, p.value));
+            p.gradient = view_like(p.tensor, p.slot);
             p.tensor.mutable_grad() = p.gradient;
-            p.version = p.tensor._version();
+            p.print = fingerprint(p.tensor);
         }
         for (auto &block : frozen_)
-            if (shared_) {
-                frozen_originals_.push_back(block.tensor.detach());
+            if (shared_)
                 block.tensor.set_data(view_like(block.tensor, block.value));
-            }
         for (size_t at = 0; at < trainable_.size(); at++)
             add_hook(at);
     }
@@ -375,9 +432,10 @@ private:
                         "accel: parameter '" + p.name +
                             "' was moved or cast (.to(), torch::load, set_data) after prepare; do "
                             "that before, and load by Accelerator::load()");
-        if (!shared_ || p.tensor._version() == p.version)
+        uint64_t print = shared_ ? fingerprint(p.tensor) : p.print;
+        if (print == p.print)
             return;
-        p.version = p.tensor._version();
+        p.print = print;
         throw Error(ACCEL_ERR_STATE,
                     "accel: parameter '" + p.name +
                         "' was written in place, but it is one copy for all processes: step by the "
@@ -391,8 +449,10 @@ private:
         bool none = std::none_of(trainable_.begin(), trainable_.end(),
                                  [](const Trainable &p) { return p.tensor.grad().defined(); });
 
-        if (none && optimizer_)
-            check(accel_optimizer_zero_grad(optimizer_.get()));
+        if (!none || hidden_ || !bound_)
+            return;
+        check(accel_optimizer_zero_grad(bound_->optimizer));
+        bound_->reducing = false;
     }
 
     /* A gradient that left its slot (zero_grad, create_graph, an assignment) goes back. */
@@ -429,7 +489,6 @@ private:
 
         for (auto &p : trainable_) {
             take_values(p);
-            p.version = p.tensor._version();
         }
         for (auto &block : frozen_)
             take_values(block);
@@ -453,30 +512,37 @@ private:
 
     void restore()
     {
-        optimizer_.reset();
+        bound_.reset();
         for (size_t at = 0; at < hooks_.size(); at++)
             remove_hook(at);
-        accel_model_destroy(model_); /* copies the values back */
         for (auto &p : trainable_) {
             p.tensor.mutable_grad() = at::Tensor();
-            if (shared_)
-                p.tensor.set_data(p.original);
+            take_back(p);
         }
-        for (size_t at = 0; at < frozen_originals_.size(); at++)
-            frozen_[at].tensor.set_data(frozen_originals_[at]);
+        for (auto &block : frozen_)
+            take_back(block);
+        accel_model_destroy(model_);
+    }
+
+    /* Memory of the module's own again, unless it has some already. */
+    void take_back(Block &block) const
+    {
+        if (shared_ && block.tensor.data_ptr() == block.value)
+            block.tensor.set_data(block.tensor.detach().clone());
     }
 
     accel_t *accelerator_;
     accel_model_t *model_ = nullptr;
     torch::nn::Module *module_;
     bool shared_;
-    bool hidden_ = false;
+    bool hidden_ = false;    /* the gradients lie in their slots, but the tensors do not show them */
+    bool touched_ = false;   /* by a backward since the last sync step */
     size_t num_ready_ = 0; /* parameters whose hook ran in this backward */
     std::string failure_;
     std::vector<Trainable> trainable_;
     std::vector<Block> frozen_, buffers_;
-    std::vector<at::Tensor> frozen_originals_;
-    std::shared_ptr<accel_optimizer_t> optimizer_;
+    std::vector<Zeros> zeros_; /* gradients until prepare has made place for them */
+    std::shared_ptr<Bound> bound_;
 };
 
 #if ACCEL_TORCH_HAS_POST_ACC_GRAD_HOOKS

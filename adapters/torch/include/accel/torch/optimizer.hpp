@@ -5,9 +5,9 @@
 #define ACCEL_TORCH_OPTIMIZER_HPP
 
 #include <memory>
-#include <optional>
 #include <tuple>
 
+#include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 
@@ -32,19 +32,36 @@ inline double or_zero(double value)
     return value == 0 ? ACCEL_ZERO : value;
 }
 
+/* ---- one of these for each kind of options: how to make the optimizer, and what of them a group
+ * may have for itself. The learning rate is set before each step. ---- */
+
+template <typename To, typename From> void copy_adam(To &to, const From &from)
+{
+    to.beta1 = or_zero(std::get<0>(from.betas()));
+    to.beta2 = or_zero(std::get<1>(from.betas()));
+    to.eps = or_zero(from.eps());
+    to.weight_decay = or_zero(from.weight_decay());
+}
+
 inline accel_status_t create(accel_model_t *model, const torch::optim::AdamWOptions &from,
                              accel_optimizer_t **optimizer)
 {
     accel_adamw_options_t options = accel_adamw_options_init();
 
-    if (from.amsgrad())
-        throw Error(ACCEL_ERR_UNSUPPORTED, "accel::AdamW: amsgrad is not fused; use "
-                                           "torch::optim::AdamW");
-    options.beta1 = or_zero(std::get<0>(from.betas()));
-    options.beta2 = or_zero(std::get<1>(from.betas()));
-    options.eps = or_zero(from.eps());
-    options.weight_decay = or_zero(from.weight_decay());
+    copy_adam(options, from);
+    options.amsgrad = from.amsgrad();
     return accel_adamw_create(model, &options, optimizer);
+}
+
+inline accel_status_t create(accel_model_t *model, const torch::optim::AdamOptions &from,
+                             accel_optimizer_t **optimizer)
+{
+    accel_adam_options_t options = accel_adam_options_init();
+
+    copy_adam(options, from);
+    options.weight_decay = from.weight_decay();
+    options.amsgrad = from.amsgrad();
+    return accel_adam_create(model, &options, optimizer);
 }
 
 inline accel_status_t create(accel_model_t *model, const torch::optim::SGDOptions &from,
@@ -59,17 +76,33 @@ inline accel_status_t create(accel_model_t *model, const torch::optim::SGDOption
     return accel_sgd_create(model, &options, optimizer);
 }
 
-/* But for the learning rate, which may change from step to step. */
-inline bool same_options(const torch::optim::AdamWOptions &a, const torch::optim::AdamWOptions &b)
+inline void set_group(accel_group_options_t &group, const torch::optim::AdamWOptions &from)
 {
-    return a.betas() == b.betas() && a.eps() == b.eps() && a.weight_decay() == b.weight_decay() &&
-           a.amsgrad() == b.amsgrad();
+    copy_adam(group, from);
+}
+inline void set_group(accel_group_options_t &group, const torch::optim::AdamOptions &from)
+{
+    copy_adam(group, from);
+}
+inline void set_group(accel_group_options_t &group, const torch::optim::SGDOptions &from)
+{
+    group.momentum = or_zero(from.momentum());
+    group.dampening = or_zero(from.dampening());
+    group.weight_decay = or_zero(from.weight_decay());
 }
 
-inline bool same_options(const torch::optim::SGDOptions &a, const torch::optim::SGDOptions &b)
+/* What all groups must have in common. */
+inline bool variant(const torch::optim::AdamWOptions &options)
 {
-    return a.momentum() == b.momentum() && a.dampening() == b.dampening() &&
-           a.weight_decay() == b.weight_decay() && a.nesterov() == b.nesterov();
+    return options.amsgrad();
+}
+inline bool variant(const torch::optim::AdamOptions &options)
+{
+    return options.amsgrad();
+}
+inline bool variant(const torch::optim::SGDOptions &options)
+{
+    return options.nesterov();
 }
 
 /* Until it is prepared it is its base. */
@@ -80,87 +113,131 @@ public:
 
     torch::Tensor step(torch::optim::Optimizer::LossClosure closure = nullptr) override
     {
-        auto optimizer = optimizer_.lock();
+        auto bound = bound_.lock();
         torch::Tensor loss;
 
-        if (!optimizer)
+        if (!bound)
             return Base::step(std::move(closure));
         if (closure) {
             at::AutoGradMode enable_grad(true);
             loss = closure();
         }
-        check_options();
-        check(accel_optimizer_set_lr(optimizer.get(), options().lr()));
-        check(accel_optimizer_step(optimizer.get()));
+        follow_rates(*bound);
+        check(accel_optimizer_step(bound->optimizer));
+        bound->model->take_prints();
+        bound->reducing = false;
         return loss;
     }
 
     void zero_grad()
     {
-        auto optimizer = optimizer_.lock();
+        auto bound = bound_.lock();
 
-        if (optimizer)
-            check(accel_optimizer_zero_grad(optimizer.get()));
-        else
-            Base::zero_grad();
+        if (!bound)
+            return Base::zero_grad();
+        check(accel_optimizer_zero_grad(bound->optimizer));
+        bound->reducing = false;
     }
 
-    /* Updates made since prepare. */
-    int64_t num_steps() const { return accel_optimizer_num_steps(optimizer_.lock().get()); }
+    /* Under fp16: a gradient was not finite, so that the last step was left out. */
+    bool step_was_skipped() const
+    {
+        auto bound = bound_.lock();
+
+        return bound && accel_optimizer_step_was_skipped(bound->optimizer);
+    }
 
 private:
-    const Options &options() const
+    const Options &options(size_t group) const
     {
-        return static_cast<const Options &>(this->param_groups()[0].options());
+        return static_cast<const Options &>(this->param_groups()[group].options());
     }
 
     void bind(Model &model, accel_t *accelerator) override
     {
-        accel_optimizer_t *made = nullptr;
+        auto bound = std::make_shared<Bound>();
 
+        at_bind_.clear();
+        bound->model = &model;
         check_parameters(model);
-        check(create(model.get(), options(), &made));
-        std::shared_ptr<accel_optimizer_t> optimizer(made, accel_optimizer_destroy);
-        check(accel_optimizer_set_lr(made, options().lr()));
-        check(accel_prepare_optimizer(accelerator, made));
-        bound_ = options();
-        optimizer_ = optimizer;
-        model.bind(std::move(optimizer));
+        check(create(model.get(), options(0), &bound->optimizer));
+        for (size_t g = 1; g < this->param_groups().size(); g++)
+            add_group(*bound, model, g);
+        follow_rates(*bound);
+        check(accel_prepare_optimizer(accelerator, bound->optimizer));
+        model.bind(bound);
+        bound_ = bound;
+        for (size_t g = 0; g < this->param_groups().size(); g++)
+            at_bind_.push_back(options(g));
+    }
+
+    void add_group(const Bound &bound, const Model &model, size_t g) const
+    {
+        accel_group_options_t group = accel_group_options_init();
+        std::vector<const char *> names;
+
+        if (variant(options(g)) != variant(options(0)))
+            throw Error(ACCEL_ERR_UNSUPPORTED,
+                        "accel: amsgrad and nesterov must be the same in all parameter groups");
+        for (const auto &p : model.trainable())
+            if (has(g, p.tensor))
+                names.push_back(p.name.c_str());
+        names.push_back(nullptr);
+        group.names = names.data();
+        set_group(group, options(g));
+        check(accel_optimizer_add_group(bound.optimizer, &group, nullptr));
+    }
+
+    bool has(size_t group, const at::Tensor &parameter) const
+    {
+        const auto &params = this->param_groups()[group].params();
+
+        return std::any_of(params.begin(), params.end(),
+                           [&](const at::Tensor &t) { return t.is_same(parameter); });
     }
 
     void check_parameters(const Model &model) const
     {
-        if (this->param_groups().size() != 1)
-            throw Error(ACCEL_ERR_UNSUPPORTED,
-                        "accel: an optimizer of several parameter groups is not fused; use that of "
-                        "torch::optim");
         for (const auto &p : model.trainable()) {
-            const auto &params = this->param_groups()[0].params();
-            bool has = std::any_of(params.begin(), params.end(),
-                                   [&p](const at::Tensor &t) { return t.is_same(p.tensor); });
+            bool known = false;
 
-            if (!has)
-                throw Error(ACCEL_ERR_INVALID, "accel: the optimizer does not have parameter '" +
-                                                   p.name + "' of the model; expected all that "
-                                                            "require a gradient");
+            for (size_t g = 0; g < this->param_groups().size(); g++)
+                known = known || has(g, p.tensor);
+            if (!known)
+                throw Error(ACCEL_ERR_INVALID,
+                            "accel: the optimizer does not have parameter '" + p.name +
+                                "' of the model; expected all that require a gradient");
         }
     }
 
-    void check_options() const
+    /* Schedulers write the rates of groups; nothing else of them may change. */
+    void follow_rates(const Bound &bound) const
     {
-        if (this->param_groups().size() != 1 || !same_options(*bound_, options()))
-            throw Error(ACCEL_ERR_UNSUPPORTED,
-                        "accel: only the learning rate of a prepared optimizer may change");
+        for (size_t g = 0; g < this->param_groups().size(); g++) {
+            if (!at_bind_.empty() && (g >= at_bind_.size() || !same(at_bind_[g], options(g))))
+                throw Error(ACCEL_ERR_UNSUPPORTED,
+                            "accel: only the learning rates of a prepared optimizer may change");
+            check(accel_optimizer_set_group_lr(bound.optimizer, static_cast<int32_t>(g),
+                                               options(g).lr()));
+        }
     }
 
-    std::weak_ptr<accel_optimizer_t> optimizer_;
-    std::optional<Options> bound_; /* as they were then */
+    static bool same(Options a, const Options &b)
+    {
+        a.lr(b.lr());
+        return a == b;
+    }
+
+    std::weak_ptr<Bound> bound_;
+    std::vector<Options> at_bind_;
 };
 } // namespace detail
 
-/* torch::optim::AdamW and SGD: the same constructors, the same options. zero_grad() keeps the
- * gradients' memory. Learning-rate schedulers of torch::optim drive them as they do the others. */
+/* torch::optim::AdamW, Adam and SGD: the same constructors, the same options, the same updates.
+ * zero_grad() keeps the gradients' memory. torch's learning-rate schedulers drive them as they do
+ * the others. */
 using AdamW = detail::Fused<torch::optim::AdamW, torch::optim::AdamWOptions>;
+using Adam = detail::Fused<torch::optim::Adam, torch::optim::AdamOptions>;
 using SGD = detail::Fused<torch::optim::SGD, torch::optim::SGDOptions>;
 } // namespace accel
 
