@@ -35,7 +35,7 @@ struct accel__wandb_fold {
     line_t lines[WINDOW]; /* line n at n % WINDOW */
     int64_t first, next;  /* [first, next) may change */
     terminal_t terminals[2];
-    char text[LINE_MAX_LENGTH * 4];
+    char text[LINE_MAX_LENGTH * 4 + 1];
     bool failed;
 };
 
@@ -47,6 +47,7 @@ static void hand_over(accel__wandb_fold_t *fold, int64_t number, bool final)
     size_t length = 0;
     for (size_t i = 0; i < line->length; i++)
         length += accel__wandb_utf8_encode(line->codes[i], fold->text + length);
+    fold->text[length] = '\0';
     accel__wandb_line_t told = {
         .number = number,
         .is_stderr = line->is_stderr,

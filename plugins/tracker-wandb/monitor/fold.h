@@ -21,7 +21,7 @@ typedef struct {
     bool changed;         /* since it was last handed to `take` */
     bool final;           /* it cannot change any more */
     struct timespec time; /* when it began */
-    const char *text;     /* UTF-8 without a line break; lasts until `take` returns */
+    const char *text;     /* UTF-8, without a line break, ended by a NUL; until `take` returns */
     size_t length;
 } accel__wandb_line_t;
 

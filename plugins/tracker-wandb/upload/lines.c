@@ -92,7 +92,8 @@ static accel_status_t take_summary(accel__wandb_sender_t *sender, const uint8_t 
     accel_status_t status = put_items(sender, &sender->summary, record->update, record->n_update);
     for (size_t i = 0; i < record->n_remove; i++) {
         const Wandb__Item *item = record->remove[i];
-        accel__wandb_tree_remove(&sender->summary, item->n_nested_key ? item->nested_key : &item->key,
+        accel__wandb_tree_remove(&sender->summary,
+                                 item->n_nested_key ? item->nested_key : &item->key,
                                  item->n_nested_key ? item->n_nested_key : 1);
     }
     sender->summary_changed = true;
@@ -141,22 +142,22 @@ static accel_status_t take_stats(accel__wandb_sender_t *sender, const uint8_t *d
 
 /* ---- console ---- */
 
-/* The line as the server wants it: with its time, and a mark if it came from stderr. */
-static void stream_line(accel__wandb_sender_t *sender, int64_t number, const char *text,
-                        bool is_stderr)
+/* The line as the server wants it: with the time it began, and a mark if it came from stderr. */
+static void stream_line(accel__wandb_sender_t *sender, const accel__wandb_line_t *told)
 {
     char time[48] = "1970-01-01T00:00:00.000000";
-    time_t seconds = (time_t)sender->stamp.seconds;
+    const char *text = told->text;
+    bool is_stderr = told->is_stderr;
     struct tm utc;
     const char *label = sender->up->settings->label;
     accel__wandb_text_t line = {0};
-    if (gmtime_r(&seconds, &utc)) {
+    if (gmtime_r(&told->time.tv_sec, &utc)) {
         size_t length = strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%S", &utc);
-        snprintf(time + length, sizeof(time) - length, ".%06d", sender->stamp.nanos / 1000);
+        snprintf(time + length, sizeof(time) - length, ".%06ld", told->time.tv_nsec / 1000);
     }
     if (sender->structured_console) {
-        accel__wandb_text_printf(&line, "{%s\"ts\":\"%s\",", is_stderr ? "\"level\":\"error\"," : "",
-                                 time);
+        accel__wandb_text_printf(&line, "{%s\"ts\":\"%s\",",
+                                 is_stderr ? "\"level\":\"error\"," : "", time);
         if (label) {
             accel__wandb_text_puts(&line, "\"label\":");
             accel__wandb_json_string(&line, label);
@@ -169,65 +170,24 @@ static void stream_line(accel__wandb_sender_t *sender, int64_t number, const cha
         accel__wandb_text_printf(&line, "%s%s %s%s%s%s", is_stderr ? "ERROR " : "", time,
                                  label ? "[" : "", label ? label : "", label ? "] " : "", text);
     }
-    if (!line.failed && !accel__wandb_stream_console(&sender->stream, number, line.data))
+    if (!line.failed && !accel__wandb_stream_console(&sender->stream, told->number, line.data))
         warn_long(sender, "the console");
     accel__wandb_text_free(&line);
 }
 
-static bool hold_line(accel__wandb_sender_t *sender, size_t at)
-{
-    while (sender->num_held <= at) {
-        if (sender->num_held == sender->held_capacity) {
-            size_t capacity = sender->held_capacity * 2 + 64;
-            accel__wandb_console_line_t *grown =
-                realloc(sender->held, capacity * sizeof(*sender->held));
-            if (!grown)
-                return false;
-            sender->held = grown;
-            sender->held_capacity = capacity;
-        }
-        sender->held[sender->num_held++] = (accel__wandb_console_line_t){0};
-    }
-    return true;
-}
-
-/* Lines go to the file in the order in which they began; one that stays open for long, such as a
- * progress bar, holds back so many. */
-static void write_held(accel__wandb_sender_t *sender, bool all)
-{
-    enum { MOST_HELD = 4096 };
-    size_t written = 0;
-    while (written < sender->num_held &&
-           (sender->held[written].number || all || sender->num_held - written > MOST_HELD)) {
-        const char *text = sender->held[written].text;
-        if (sender->output && text)
-            fprintf(sender->output, "%s\n", text);
-        free(sender->held[written].text);
-        written++;
-    }
-    if (!written)
-        return;
-    memmove(sender->held, sender->held + written,
-            (sender->num_held - written) * sizeof(*sender->held));
-    sender->num_held -= written;
-    sender->held_from += (int64_t)written;
-}
-
-static void take_line(void *context, int64_t number, const char *text, bool is_stderr, bool ended)
+static void take_line(void *context, const accel__wandb_line_t *line)
 {
     accel__wandb_sender_t *sender = context;
-    stream_line(sender, number, text, is_stderr);
-    if (number < sender->held_from)
-        return;
-    size_t at = (size_t)(number - sender->held_from);
-    char *copy = strdup(text);
-    if (!copy || !hold_line(sender, at)) {
-        free(copy);
-        return;
-    }
-    free(sender->held[at].text);
-    sender->held[at] = (accel__wandb_console_line_t){.number = ended, .text = copy};
-    write_held(sender, false);
+    if (line->changed)
+        stream_line(sender, line);
+    if (sender->output && (line->final || sender->console_ends))
+        fprintf(sender->output, "%s\n", line->text);
+}
+
+accel_status_t accel__wandb_sender_begin_console(accel__wandb_sender_t *sender)
+{
+    sender->fold = accel__wandb_fold_create(take_line, sender);
+    return sender->fold ? ACCEL_OK : accel__wandb_fail_memory();
 }
 
 static accel_status_t take_output(accel__wandb_sender_t *sender, const uint8_t *data, size_t size)
@@ -235,18 +195,21 @@ static accel_status_t take_output(accel__wandb_sender_t *sender, const uint8_t *
     Wandb__OutputRawRecord *record = wandb__output_raw_record__unpack(NULL, size, data);
     if (!record)
         return fail_damaged("output");
+    struct timespec time = {0};
     if (record->timestamp)
-        sender->stamp = *record->timestamp;
+        time = (struct timespec){record->timestamp->seconds, record->timestamp->nanos};
     bool is_stderr = record->output_type == WANDB__OUTPUT_RAW_RECORD__OUTPUT_TYPE__STDERR;
-    accel__wandb_terminal_write(&sender->terminal, is_stderr, record->line, take_line, sender);
+    bool good =
+        accel__wandb_fold_feed(sender->fold, is_stderr, time, record->line, strlen(record->line));
+    accel__wandb_fold_flush(sender->fold);
     wandb__output_raw_record__free_unpacked(record, NULL);
-    return ACCEL_OK;
+    return good ? ACCEL_OK : accel__wandb_fail_memory();
 }
 
 void accel__wandb_sender_end_console(accel__wandb_sender_t *sender)
 {
-    accel__wandb_terminal_end(&sender->terminal, take_line, sender);
-    write_held(sender, true);
+    sender->console_ends = true;
+    accel__wandb_fold_flush(sender->fold);
     if (sender->output)
         (void)fflush(sender->output);
 }

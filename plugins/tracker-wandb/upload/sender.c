@@ -64,8 +64,7 @@ static void ask_features(accel__wandb_sender_t *sender)
 {
     accel__wandb_retry_t once = {.kind = ACCEL__WANDB_RETRY_API};
     json_t *data = NULL;
-    double timeout =
-        accel__wandb_upload_timeout(sender->up, ACCEL__WANDB_RETRY_API, false);
+    double timeout = accel__wandb_upload_timeout(sender->up, ACCEL__WANDB_RETRY_API, false);
     if (accel__wandb_graphql(sender->http, &accel__wandb_server_features, json_object(), &once,
                              timeout, NULL, &data, NULL) == ACCEL_OK)
         sender->structured_console = has_feature(data, "STRUCTURED_CONSOLE_LOGS");
@@ -139,8 +138,8 @@ static void await_rate(accel__wandb_sender_t *sender)
 static void take_reply(accel__wandb_sender_t *sender, const accel__wandb_reply_t *reply)
 {
     accel__wandb_uploader_t *up = sender->up;
-    json_t *answer = json_loadb(reply->body.data ? reply->body.data : "", reply->body.length, 0,
-                                NULL);
+    json_t *answer =
+        json_loadb(reply->body.data ? reply->body.data : "", reply->body.length, 0, NULL);
     bool stopped = json_is_true(json_object_get(answer, "stopped"));
     json_decref(answer);
     take_rate(sender, reply);
@@ -194,7 +193,7 @@ static accel_status_t post(accel__wandb_sender_t *sender, const accel__wandb_tex
         char text[400];
         accel__wandb_reply_describe(&reply, text, sizeof(text));
         status = accel__wandb_fail(reply.outcome == ACCEL__WANDB_CANCELLED ? ACCEL_ERR_CANCELLED
-                                                                            : ACCEL_ERR_IO,
+                                                                           : ACCEL_ERR_IO,
                                    "wandb: the run's data: %s", text);
     }
     accel__wandb_reply_free(&reply);
@@ -238,9 +237,8 @@ static accel_status_t send(accel__wandb_sender_t *sender, const accel__wandb_end
         status = post(sender, &body);
         accel__wandb_text_free(&body);
     }
-    sender->next_send =
-        sender->last_send +
-        either(sender->up->settings->file_stream_transmit_interval, STREAM_SECONDS);
+    sender->next_send = sender->last_send +
+                        either(sender->up->settings->file_stream_transmit_interval, STREAM_SECONDS);
     return status;
 }
 
@@ -276,7 +274,8 @@ static accel_status_t take_record(accel__wandb_sender_t *sender)
     bool known = !has_news(sender);
     if (!status)
         status = accel__wandb_sender_take(sender, kind, data, size);
-    if (status == ACCEL_ERR_FORMAT && sender->bucket.record) { /* one bad record costs only itself */
+    if (status == ACCEL_ERR_FORMAT &&
+        sender->bucket.record) { /* one bad record costs only itself */
         accel__wandb_upload_notify(sender->up, true, "Skipped a record: %s",
                                    accel__wandb_last_error());
         status = ACCEL_OK;
@@ -326,7 +325,8 @@ static accel_status_t send_what_is_due(accel__wandb_sender_t *sender)
     accel_status_t status = ACCEL_OK;
     fetch_uploaded(sender);
     bool waits = accel__wandb_stream_waits(&sender->stream) || sender->summary_changed;
-    if (sender->stream.preempting || accel__wandb_stream_full(&sender->stream) || (waits && now >= sender->next_send) ||
+    if (sender->stream.preempting || accel__wandb_stream_full(&sender->stream) ||
+        (waits && now >= sender->next_send) ||
         now >= sender->last_send + sender->up->settings->heartbeat_seconds)
         status = send(sender, NULL);
     if (!status && has_news(sender) && now >= sender->next_upsert)
@@ -388,9 +388,9 @@ static accel_status_t finish(accel__wandb_sender_t *sender)
         return status ? status : ACCEL_ERR_CANCELLED;
     fetch_uploaded(sender);
     bool complete = !sender->not_complete && up->settings->update_finish_state;
-    return send(sender, &(accel__wandb_ending_t){.complete = complete,
-                                                 .exit_code = sender->exited ? sender->exit_code
-                                                                             : 1});
+    return send(sender,
+                &(accel__wandb_ending_t){.complete = complete,
+                                         .exit_code = sender->exited ? sender->exit_code : 1});
 }
 
 /* ---- the thread ---- */
@@ -412,7 +412,9 @@ static accel_status_t open_all(accel__wandb_sender_t *sender)
         status = accel__wandb_upload_http(up, &sender->http);
     if (!status)
         status = accel__wandb_reader_open(&sender->reader, up->log_path);
-    if (!status && !up->settings->label) /* comes again from the whole log, wherever it was */
+    if (!status)
+        status = accel__wandb_sender_begin_console(sender);
+    if (!status && !up->live && !up->settings->label) /* again from the whole log */
         sender->output = fopen(output, "we");
     free(output);
     return status;
@@ -420,16 +422,13 @@ static accel_status_t open_all(accel__wandb_sender_t *sender)
 
 static void close_all(accel__wandb_sender_t *sender)
 {
-    for (size_t i = 0; i < sender->num_held; i++)
-        free(sender->held[i].text);
-    free(sender->held);
     if (sender->output)
         fclose(sender->output);
     accel__wandb_reader_close(&sender->reader);
     accel__wandb_http_destroy(sender->http);
     accel__wandb_bucket_free(&sender->bucket);
     accel__wandb_stream_free(&sender->stream);
-    accel__wandb_terminal_free(&sender->terminal);
+    accel__wandb_fold_destroy(sender->fold);
     accel__wandb_tree_free(&sender->summary);
     accel__wandb_tree_free(&sender->row);
 }

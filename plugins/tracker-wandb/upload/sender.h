@@ -5,9 +5,9 @@
 
 #include <stdio.h>
 
+#include "../monitor/fold.h"
 #include "stream.h"
 #include "syncstate.h"
-#include "terminal.h"
 #include "upload.h"
 #include "wire.h"
 
@@ -17,18 +17,14 @@ typedef struct {
     accel__wandb_reader_t reader;
     accel__wandb_bucket_t bucket;
     accel__wandb_stream_t stream;
-    accel__wandb_terminal_t terminal;
     accel__wandb_syncstate_t state;
     accel__wandb_tree_t summary, row; /* the row's memory is used again */
     bool summary_changed, structured_console, warned_long;
     bool saw_step, moves_steps; /* of a row; because they count from 0 in a run that goes on */
-    double start_time; /* of the run, seconds since the epoch */
-    /* the console's lines for files/output.log, which has them in their order */
-    FILE *output;
-    accel__wandb_console_line_t *held; /* [i] is line held_from + i; .text NULL: still open */
-    size_t num_held, held_capacity;
-    int64_t held_from;
-    Wandb__Timestamp stamp; /* of the console record in hand */
+    double start_time;          /* of the run, seconds since the epoch */
+    accel__wandb_fold_t *fold;  /* the console */
+    FILE *output;               /* files/output.log; NULL: whoever writes the log writes it, too */
+    bool console_ends;
     /* the exit record */
     bool exited, not_complete;
     int32_t exit_code;
@@ -43,6 +39,7 @@ typedef struct {
 
 accel_status_t accel__wandb_sender_take(accel__wandb_sender_t *sender, uint32_t kind,
                                         const uint8_t *data, size_t size);
+accel_status_t accel__wandb_sender_begin_console(accel__wandb_sender_t *sender);
 /* What the console still holds, at the end. */
 void accel__wandb_sender_end_console(accel__wandb_sender_t *sender);
 
