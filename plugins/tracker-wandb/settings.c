@@ -318,33 +318,43 @@ void accel__wandb_environ(const char *prefix,
     }
 }
 
-/* WANDB_NAME, and WANDB__NAME for x_name. */
-static void variable_name(const field_t *field, char *name, size_t size)
+/* As stock has it, WANDB_ and any setting's name; WANDB__NAME for x_name, too; and, of some, a name
+ * of their own. The later counts. */
+static void variable_name(const field_t *field, int form, char *name, size_t size)
 {
-    if (field->variable) {
-        snprintf(name, size, "%s", field->variable);
+    bool is_private = !strncmp(field->name, "x_", 2);
+    if (form == 2 || (form == 1 && !is_private)) {
+        snprintf(name, size, "%s", field->variable ? field->variable : "");
         return;
     }
-    snprintf(name, size, "WANDB_%s",
-             field->name[0] == 'x' && field->name[1] == '_' ? field->name + 1 : field->name);
+    snprintf(name, size, "WANDB_%s", field->name + (form == 1));
     for (char *c = name; *c; c++)
         *c = (char)(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+}
+
+static accel_status_t read_variable(accel__wandb_settings_t *settings, const field_t *field,
+                                    const char *name)
+{
+    const char *value = accel__wandb_env(name);
+    if (!value)
+        return ACCEL_OK;
+    /* stock: anything but "false" disables git */
+    if (!strcmp(field->name, "disable_git")) {
+        settings->disable_git = strcasecmp(value, "false") != 0;
+        return ACCEL_OK;
+    }
+    return accel__wandb_setting_parse(settings, field->name, value, name);
 }
 
 static accel_status_t read_environment(accel__wandb_settings_t *settings)
 {
     accel_status_t status = ACCEL_OK;
-    for (size_t i = 0; i < NUM_FIELDS && !status; i++) {
-        char name[64];
-        variable_name(&fields[i], name, sizeof(name));
-        const char *value = accel__wandb_env(name);
-        if (!value)
-            continue;
-        /* stock: anything but "false" disables git */
-        if (!strcmp(fields[i].name, "disable_git"))
-            settings->disable_git = strcasecmp(value, "false") != 0;
-        else
-            status = accel__wandb_setting_parse(settings, fields[i].name, value, name);
+    for (size_t i = 0; i < NUM_FIELDS; i++) {
+        for (int form = 0; form < 3 && !status; form++) {
+            char name[64];
+            variable_name(&fields[i], form, name, sizeof(name));
+            status = *name ? read_variable(settings, &fields[i], name) : ACCEL_OK;
+        }
     }
     return status;
 }
@@ -418,6 +428,8 @@ static accel_status_t set_defaults(accel__wandb_settings_t *settings)
         .max_end_of_run_summary_metrics = 10,
     };
     accel_status_t status = set_text(&settings->base_url, "https://api.forge.coreweave.com");
+    if (!status)
+        status = set_text(&settings->git_remote, "origin");
     if (!status)
         status = names_add(&settings->stats_disk_paths, "/", 1);
     return status;

@@ -25,6 +25,7 @@ extern accel_loader_t *loader;
 extern accel_batch_t batch;
 extern accel_tracker_t *tracker;
 extern accel_artifact_t *artifact;
+extern accel_wandb_run_t *run;
 extern accel_tracker_class_t my_class;
 extern const accel_host_v1_t *the_host;
 
