@@ -183,6 +183,12 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_use_artifact(
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_artifact_get(
     const char *name, const char *type, accel_wandb_artifact_t **artifact);
 
+/* run.log_artifact(artifact).wait(timeout): wait until the artifact of that name which this run
+ * logged last is on the server, at most `timeout` seconds (above 0): then ACCEL_ERR_TIMEOUT, and it
+ * stays on its way. `artifact` NULL: only wait. ACCEL_ERR_STATE offline. Rows go on meanwhile. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_wait_artifact(
+    accel_wandb_run_t *run, const char *name, double timeout, accel_wandb_artifact_t **artifact);
+
 ACCEL_API void accel_wandb_artifact_destroy(accel_wandb_artifact_t *artifact);
 
 /* Name, type, description, metadata, aliases and entries (whose local_path is NULL, and whose

@@ -304,6 +304,52 @@ static void put_aliases(accel__wandb_run_t *run, const accel_artifact_view_t *ar
     }
 }
 
+/* ---- what was logged ---- */
+
+struct accel__wandb_logged {
+    char *name, client[129];
+};
+
+const char *accel__wandb_logged_client(const accel__wandb_run_t *run, const char *name)
+{
+    for (size_t i = 0; i < run->num_logged; i++) {
+        if (!strcmp(run->logged[i].name, name))
+            return run->logged[i].client;
+    }
+    return NULL;
+}
+
+void accel__wandb_logged_free(accel__wandb_run_t *run)
+{
+    for (size_t i = 0; i < run->num_logged; i++)
+        free(run->logged[i].name);
+    free(run->logged);
+}
+
+/* Best effort: without memory it cannot be waited for. */
+static void remember(accel__wandb_run_t *run, const char *name,
+                     const accel__wandb_artifact_ids_t *ids)
+{
+    char *known = (char *)accel__wandb_logged_client(run, name);
+    if (run->settings.effective_mode != ACCEL__WANDB_ONLINE)
+        return;
+    if (!known) {
+        size_t size = (run->num_logged + 1) * sizeof(*run->logged);
+        struct accel__wandb_logged *grown = realloc(run->logged, size);
+        char *copy = strdup(name);
+        run->logged = grown ? grown : run->logged;
+        if (!grown || !copy) {
+            free(copy);
+            return;
+        }
+        run->logged[run->num_logged].name = copy;
+        known = run->logged[run->num_logged++].client;
+    }
+    memcpy(known, ids->client, sizeof(ids->client));
+}
+
+/* ---- the whole ---- */
+
 accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
                                           const accel_artifact_view_t *artifact,
                                           accel__wandb_artifact_ids_t *ids)
@@ -340,5 +386,6 @@ accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
     Wandb__Record *record = accel__wandb_new(run, &wandb__record__descriptor);
     record->artifact = about;
     accel__wandb_emit(run, record, true);
+    remember(run, artifact->name, ids);
     return accel__wandb_commit(run);
 }

@@ -41,6 +41,7 @@ void accel__wandb_run_destroy(accel__wandb_run_t *run)
     accel__wandb_definitions_free(&run->definitions);
     accel__wandb_text_free(&run->config_text);
     accel__wandb_text_free(&run->summary_text);
+    accel__wandb_logged_free(run);
     accel__wandb_arena_free(&run->given);
     accel__wandb_arena_free(&run->arena);
     free(run->wandb_dir);

@@ -205,6 +205,24 @@ static accel_status_t v1_artifact_get(void *tracker, const char *name, const cha
     return status;
 }
 
+static accel_status_t v1_artifact_logged(void *tracker, const char *name, void **artifact)
+{
+    accel__wandb_run_t *run = tracker;
+    accel__wandb_remote_t *remote = NULL;
+    const char *client = accel__wandb_logged_client(run, name);
+    if (!client)
+        return accel__wandb_fail(ACCEL_ERR_STATE,
+                                 "wandb: this run has not logged an artifact '%s' online", name);
+    accel_status_t status = accel__wandb_remote_expect(&run->settings, client, &remote);
+    *artifact = remote;
+    return status;
+}
+
+static accel_status_t v1_artifact_wait(void *artifact, double timeout)
+{
+    return accel__wandb_remote_wait(artifact, timeout);
+}
+
 static const accel_artifact_view_t *v1_artifact_view(void *artifact)
 {
     return &((const accel__wandb_remote_t *)artifact)->view;
@@ -250,6 +268,8 @@ static const accel_wandb_v1_t wandb_v1 = {
     .save = v1_save,
     .mark_preempting = v1_mark_preempting,
     .artifact_get = v1_artifact_get,
+    .artifact_logged = v1_artifact_logged,
+    .artifact_wait = v1_artifact_wait,
     .artifact_view = v1_artifact_view,
     .artifact_info = v1_artifact_info,
     .artifact_download = v1_artifact_download,

@@ -181,6 +181,9 @@ typedef struct {
     const char *facts[ACCEL__WANDB_FACTS];
     bool resumed;
 
+    struct accel__wandb_logged *logged; /* artifacts of an online run, by name */
+    size_t num_logged;
+
     bool started, finished, broken; /* broken: the log could not be written, and ends there */
     int unreported;                 /* why, as an errno, while no call has said so */
 
@@ -321,10 +324,13 @@ typedef struct {
     char client[129], sequence_client[129];
 } accel__wandb_artifact_ids_t;
 
-/* `ids` NULL: not asked for. */
+/* `ids` NULL: not asked for. An online run remembers those of the last of each name. */
 accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
                                           const accel_artifact_view_t *artifact,
                                           accel__wandb_artifact_ids_t *ids);
+/* The client id of the artifact of that name that was logged last; NULL if none was. */
+const char *accel__wandb_logged_client(const accel__wandb_run_t *run, const char *name);
+void accel__wandb_logged_free(accel__wandb_run_t *run);
 /* The folder, to free(), in which files wait for their upload; and one of them, of these bytes:
  * *path is in the arena. */
 accel_status_t accel__wandb_staging(char **directory);

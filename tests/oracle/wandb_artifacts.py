@@ -245,6 +245,19 @@ def check_hostile(base, server):
     return problems
 
 
+def check_wait(base, server):
+    path = os.path.join(base, "a file")
+    with open(path, "wb") as file:
+        file.write(b"waited for")
+    said = facts(program(["wait", base, path], base, client.environment(base, server)))
+    if said["qualified_name"] != ["fixture-user/art/waited:v0"] or said["alias"] != ["latest"] or \
+            read_files(os.path.join(base, "waited")) != {"a file": b"waited for"}:
+        return [f"{said}"]
+    offline = client.environment(base)
+    text = program(["wait", base, path], base, offline, code=3)
+    return [] if "has not logged an artifact 'waited' online" in text else [text]
+
+
 def check_example(base, server):
     """The example, online: logged, used by its alias, downloaded."""
     env, path = client.environment(base, server), os.path.join(base, "list")
@@ -277,7 +290,7 @@ def main():
     problems = []
     with tempfile.TemporaryDirectory() as base:
         base = os.path.realpath(base)
-        steps = [check_partly, check_refused, check_use, check_example, check_faults,
+        steps = [check_partly, check_refused, check_use, check_wait, check_example, check_faults,
                  check_download, check_hostile]
         folders = {}
         for step in (check_logged, *steps):

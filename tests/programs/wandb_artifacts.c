@@ -2,6 +2,7 @@
 /* What the judge wandb_artifacts.py has done with artifacts of a server:
  *     program-wandb_artifacts get NAME TYPE ROOT [PREFIX|skip]
  *     program-wandb_artifacts use NAME DIRECTORY
+ *     program-wandb_artifacts wait DIRECTORY FILE
  *     program-wandb_artifacts log DIRECTORY FILES
  * Prints what the artifact is and where it was downloaded to; an error on stderr, with exit code
  * 3. */
@@ -67,6 +68,37 @@ static int use(const char *name, const char *directory)
     return code;
 }
 
+/* Logged, waited for, downloaded, all by one run. */
+static int wait_for(const char *directory, const char *file)
+{
+    accel_wandb_run_t *run = NULL;
+    accel_artifact_t *artifact;
+    accel_wandb_artifact_t *stored = NULL;
+    accel_wandb_download_options_t options = accel_wandb_download_options_init();
+    const char *root = NULL;
+    char folder[4096];
+    snprintf(folder, sizeof(folder), "%s/waited", directory);
+    options.root = folder;
+    if (accel_wandb_init(ACCEL_DICT("project", "art", "dir", directory), &run) != ACCEL_OK)
+        return fail();
+    ACCEL_CHECK(accel_artifact_create("waited", "dataset", NULL, &artifact));
+    ACCEL_CHECK(accel_artifact_add_file(artifact, file, NULL));
+    ACCEL_CHECK(accel_wandb_run_log_artifact(run, artifact));
+    accel_artifact_destroy(artifact);
+    accel_status_t status = accel_wandb_run_wait_artifact(run, "waited", 60, &stored);
+    if (status == ACCEL_OK)
+        status = accel_wandb_artifact_download(stored, &options, &root);
+    int code = status == ACCEL_OK ? 0 : fail();
+    if (status == ACCEL_OK)
+        show(stored, root);
+    if (accel_wandb_run_wait_artifact(run, "another", 1, NULL) != ACCEL_ERR_STATE)
+        code = 4;
+    accel_wandb_artifact_destroy(stored);
+    if (accel_wandb_run_finish(run, code) != ACCEL_OK)
+        return fail();
+    return code;
+}
+
 /* An offline run with an artifact of everything that can be added. */
 static int log_one(const char *directory, const char *files)
 {
@@ -101,6 +133,8 @@ int main(int argc, char **argv)
         return get(argv[2], argv[3], argv[4], argc > 5 ? argv[5] : NULL);
     if (argc == 4 && !strcmp(argv[1], "use"))
         return use(argv[2], argv[3]);
+    if (argc == 4 && !strcmp(argv[1], "wait"))
+        return wait_for(argv[2], argv[3]);
     if (argc == 4 && !strcmp(argv[1], "log"))
         return log_one(argv[2], argv[3]);
     return 2;

@@ -54,6 +54,10 @@ typedef struct accel_wandb_v1 {
      * accel_wandb_artifact_info(), and "root", where the last download went. */
     accel_status_t (*artifact_get)(void *tracker, const char *name, const char *type,
                                    void **artifact);
+    /* The one of that name that the run logged last; nothing but artifact_wait and
+     * artifact_destroy before the former went well. */
+    accel_status_t (*artifact_logged)(void *tracker, const char *name, void **artifact);
+    accel_status_t (*artifact_wait)(void *artifact, double timeout);
     const accel_artifact_view_t *(*artifact_view)(void *artifact);
     const char *(*artifact_info)(void *artifact, const char *what);
     accel_status_t (*artifact_download)(void *artifact,

@@ -21,6 +21,12 @@ static const accel__wandb_operation_t fetch_manifest = {
     "FetchArtifactManifest", "query FetchArtifactManifest($id: ID!) { artifact(id: $id) { "
                              "currentManifest { file { directUrl } } } }"};
 
+static const accel__wandb_operation_t by_id = {
+    "ArtifactByID",
+    "query ArtifactByID($id: ID!) { artifact(id: $id) { id state versionIndex aliases { alias } "
+    "artifactSequence { name project { name entity { name } } } artifactType { name } description "
+    "metadata digest } }"};
+
 /* A question's way to the server. */
 typedef struct {
     accel__wandb_remote_t *remote;
@@ -287,6 +293,12 @@ void accel__wandb_remote_destroy(accel__wandb_remote_t *remote)
     free(remote);
 }
 
+static accel__wandb_retry_t patient(double seconds)
+{
+    return (accel__wandb_retry_t){ACCEL__WANDB_RETRY_API, 20, 2, 60,
+                                  accel__wandb_monotonic() + seconds};
+}
+
 accel_status_t accel__wandb_remote_get(const accel__wandb_wanted_t *wanted,
                                        accel__wandb_remote_t **remote)
 {
@@ -300,8 +312,7 @@ accel_status_t accel__wandb_remote_get(const accel__wandb_wanted_t *wanted,
         status = find_server(made, wanted->settings);
     if (!status)
         status = accel__wandb_http_create(&made->server, &connection.http);
-    connection.retry = (accel__wandb_retry_t){ACCEL__WANDB_RETRY_API, 20, 2, 60,
-                                              accel__wandb_monotonic() + made->patience};
+    connection.retry = patient(made->patience);
     if (!status)
         status = get(&connection, wanted, name);
     accel__wandb_http_destroy(connection.http);
@@ -309,5 +320,75 @@ accel_status_t accel__wandb_remote_get(const accel__wandb_wanted_t *wanted,
         accel__wandb_remote_destroy(made);
     else
         *remote = made;
+    return status;
+}
+
+/* ---- one that is on its way ---- */
+
+accel_status_t accel__wandb_remote_expect(const accel__wandb_settings_t *settings,
+                                          const char *client_id, accel__wandb_remote_t **remote)
+{
+    accel__wandb_remote_t *made = calloc(1, sizeof(*made));
+    if (!made)
+        return accel__wandb_fail_memory();
+    accel_status_t status = find_server(made, settings);
+    made->client_id = keep(made, client_id);
+    if (!status && !made->client_id)
+        status = accel__wandb_fail_memory();
+    if (status)
+        accel__wandb_remote_destroy(made);
+    else
+        *remote = made;
+    return status;
+}
+
+/* *done, once the server has the whole of it. */
+static accel_status_t look(const connection_t *connection, bool *done)
+{
+    accel__wandb_remote_t *remote = connection->remote;
+    json_t *mapping = NULL, *data = NULL;
+    accel_status_t status = ask(connection, &accel__wandb_client_id_mapping,
+                                json_pack("{s:s}", "clientID", remote->client_id), &mapping);
+    const char *id = ACCEL__WANDB_TEXT_AT(mapping, "clientIDMapping", "serverID");
+    if (!status && id)
+        status = ask(connection, &by_id, json_pack("{s:s}", "id", id), &data);
+    json_t *artifact = accel__wandb_json_at(data, "artifact", NULL);
+    const char *state = ACCEL__WANDB_TEXT_AT(artifact, "state");
+    if (!status && state && !strcmp(state, "COMMITTED")) {
+        json_t *membership = json_pack("{s:O?, s:O?, s:O?, s:O}", "versionIndex",
+                                       json_object_get(artifact, "versionIndex"), "aliases",
+                                       json_object_get(artifact, "aliases"), "artifactCollection",
+                                       json_object_get(artifact, "artifactSequence"), "artifact",
+                                       artifact);
+        status = membership ? read_membership(remote, membership) : accel__wandb_fail_memory();
+        json_decref(membership);
+        *done = true;
+    }
+    json_decref(mapping);
+    json_decref(data);
+    return status;
+}
+
+accel_status_t accel__wandb_remote_wait(accel__wandb_remote_t *remote, double timeout)
+{
+    connection_t connection = {.remote = remote, .retry = patient(timeout)};
+    accel_status_t status = accel__wandb_http_create(&remote->server, &connection.http);
+    uint64_t seen = 0;
+    bool done = false;
+    for (double pause = 0.1; !status; pause = pause < 2 ? 2 * pause : 2) {
+        status = look(&connection, &done);
+        if (status || done)
+            break;
+        if (accel__wandb_monotonic() + pause > connection.retry.deadline)
+            status = accel__wandb_fail(ACCEL_ERR_TIMEOUT,
+                                       "wandb: the artifact is not on the server after %g s; it "
+                                       "is in the run's log, and will be sent",
+                                       timeout);
+        else
+            accel__wandb_alarm_wait(NULL, pause, &seen);
+    }
+    if (!status)
+        status = find_manifest(&connection);
+    accel__wandb_http_destroy(connection.http);
     return status;
 }

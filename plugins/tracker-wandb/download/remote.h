@@ -20,6 +20,7 @@ typedef struct {
     double patience; /* seconds that a question may take, with all its tries */
     const char *entity, *project, *collection, *id, *digest, *version, *qualified_name;
     const char *region, *root; /* root: where it was downloaded to */
+    const char *client_id;     /* of one that is waited for */
     accel__wandb_remote_entry_t *entries;
     size_t count;
     accel_artifact_view_t view;
@@ -33,6 +34,13 @@ typedef struct {
     const char *type;             /* NULL: any */
     const char *run_id;           /* the run that it becomes an input of; NULL: none */
 } accel__wandb_wanted_t;
+
+/* The artifact of that client id, which is on its way to the server: *remote is it when it has
+ * arrived and accel__wandb_remote_wait() was called. */
+accel_status_t accel__wandb_remote_expect(const accel__wandb_settings_t *settings,
+                                          const char *client_id, accel__wandb_remote_t **remote);
+/* Wait until it is committed, at most so many seconds: ACCEL_ERR_TIMEOUT. */
+accel_status_t accel__wandb_remote_wait(accel__wandb_remote_t *remote, double timeout);
 
 accel_status_t accel__wandb_remote_get(const accel__wandb_wanted_t *wanted,
                                        accel__wandb_remote_t **remote);

@@ -63,6 +63,33 @@ accel_status_t accel_wandb_artifact_get(const char *name, const char *type,
     return status == ACCEL_OK ? make_handle(table, state, artifact) : status;
 }
 
+accel_status_t accel_wandb_run_wait_artifact(accel_wandb_run_t *run, const char *name,
+                                             double timeout, accel_wandb_artifact_t **artifact)
+{
+    accel_wandb_artifact_t *unwanted = NULL;
+    accel_status_t status =
+        check_call(name, artifact ? artifact : &unwanted, "accel_wandb_run_wait_artifact");
+    accel__wandb_call_t call;
+    void *state = NULL;
+
+    if (status == ACCEL_OK && !(timeout > 0))
+        status = accel__fail(ACCEL_ERR_INVALID,
+                             "accel_wandb_run_wait_artifact: the timeout is %g; expected seconds",
+                             timeout);
+    if (status == ACCEL_OK)
+        status = accel__wandb_enter(run, "accel_wandb_run_wait_artifact", &call);
+    if (status != ACCEL_OK)
+        return status;
+    status = accel__wandb_leave(&call, call.table->artifact_logged(call.state, name, &state));
+    if (status != ACCEL_OK)
+        return status;
+    status = call.table->artifact_wait(state, timeout); /* without the run: it goes on */
+    if (status == ACCEL_OK && artifact)
+        return make_handle(call.table, state, artifact);
+    call.table->artifact_destroy(state);
+    return status;
+}
+
 void accel_wandb_artifact_destroy(accel_wandb_artifact_t *artifact)
 {
     if (!artifact)
