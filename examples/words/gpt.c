@@ -41,6 +41,8 @@ struct gpt {
     gpt_score_t *scores;                  /* [words] */
     int64_t words, rows;                  /* of the last forward */
     int64_t capacity;                     /* words that there is room for */
+    float *rounded[3];                    /* operands of a product in bfloat16 */
+    int64_t room[3];                      /* elements */
 };
 
 double gpt_random(uint64_t *random)
@@ -177,31 +179,84 @@ void gpt_destroy(gpt_t *gpt)
         free(gpt->parameters[i].gradient);
     }
     free(gpt->parameters);
+    for (int i = 0; i < 3; i++)
+        free(gpt->rounded[i]);
     free(gpt->layers);
     free(gpt);
 }
 
 /* ---- parts of the network; each is followed by its backward ---- */
 
+/* Room for operand `which` of a product. */
+static float *reserve(gpt_t *gpt, int which, int64_t count)
+{
+    if (gpt->room[which] < count) {
+        free(gpt->rounded[which]);
+        gpt->rounded[which] = allocate(count, sizeof(float));
+        gpt->room[which] = count;
+    }
+    return gpt->rounded[which];
+}
+
+/* x as bfloat16 has it, to nearest even, in floats: OpenBLAS has no product of bfloat16 on most
+ * processors. */
+static const float *round_operand(gpt_t *gpt, int which, const float *x, int64_t count)
+{
+    float *rounded = reserve(gpt, which, count);
+
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &x[i], sizeof(bits));
+        bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000;
+        memcpy(&rounded[i], &bits, sizeof(bits));
+    }
+    return rounded;
+}
+
+/* The matrix to multiply by. */
+static const float *matrix_of(gpt_t *gpt, const gpt_parameter_t *w)
+{
+    int64_t count = w->rows * w->columns;
+    float *wide;
+
+    if (!w->half)
+        return w->value;
+    wide = reserve(gpt, 1, count);
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits = (uint32_t)w->half[i] << 16;
+
+        memcpy(&wide[i], &bits, sizeof(bits));
+    }
+    return wide;
+}
+
 /* y[n, out] = x[n, in] W[out, in]' + (add ? y : 0) */
-static void linear(float *y, float add, const float *x, const gpt_parameter_t *w, int64_t n)
+static void linear(gpt_t *gpt, float *y, float add, const float *x, const gpt_parameter_t *w,
+                   int64_t n)
 {
     int in = (int)w->columns, out = (int)w->rows;
 
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, out, in, 1, x, in, w->value, in,
-                add, y, out);
+    if (w->half)
+        x = round_operand(gpt, 0, x, n * in);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, out, in, 1, x, in,
+                matrix_of(gpt, w), in, add, y, out);
 }
 
 /* dW += dy' x;  dx = dy W */
-static void linear_backward(float *dx, const float *dy, const float *x, const gpt_parameter_t *w,
-                            int64_t n)
+static void linear_backward(gpt_t *gpt, float *dx, const float *dy, const float *x,
+                            const gpt_parameter_t *w, int64_t n)
 {
     int in = (int)w->columns, out = (int)w->rows;
 
+    if (w->half) {
+        x = round_operand(gpt, 0, x, n * in);
+        dy = round_operand(gpt, 2, dy, n * out);
+    }
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, out, in, (int)n, 1, dy, out, x, in, 1,
                 w->gradient, in);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, in, out, 1, dy, out, w->value,
-                in, 0, dx, in);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, in, out, 1, dy, out,
+                matrix_of(gpt, w), in, 0, dx, in);
 }
 
 static float dot(const float *restrict a, const float *restrict b, int64_t count)
@@ -359,17 +414,17 @@ static void layer_forward(gpt_t *gpt, int index)
     int64_t n = gpt->rows, row = 0;
 
     norm(layer->normed1, layer->scaled1, layer->deviation1, gpt->x, &p[NORM1], n);
-    linear(layer->qkv, 0, layer->normed1, &p[QKV], n);
+    linear(gpt, layer->qkv, 0, layer->normed1, &p[QKV], n);
     for (int64_t w = 0; w < gpt->words; row += gpt->length[w++])
         for (int64_t head = 0; head < gpt->options.heads; head++)
             attend(gpt, layer, row, gpt->length[w], head);
-    linear(gpt->x, 1, layer->mixed, &p[PROJECTION], n);
+    linear(gpt, gpt->x, 1, layer->mixed, &p[PROJECTION], n);
 
     norm(layer->normed2, layer->scaled2, layer->deviation2, gpt->x, &p[NORM2], n);
-    linear(layer->hidden, 0, layer->normed2, &p[UP], n);
+    linear(gpt, layer->hidden, 0, layer->normed2, &p[UP], n);
     for (int64_t i = 0; i < n * p[UP].rows; i++)
         layer->hidden[i] = layer->hidden[i] > 0 ? layer->hidden[i] : 0;
-    linear(gpt->x, 1, layer->hidden, &p[DOWN], n);
+    linear(gpt, gpt->x, 1, layer->hidden, &p[DOWN], n);
 }
 
 /* What a character's loss counts in that of the batch: see gpt.h. */
@@ -390,7 +445,7 @@ double gpt_forward(gpt_t *gpt, const uint8_t *words, int64_t count)
         layer_forward(gpt, i);
     last = &gpt->parameters[gpt->num_parameters - 2];
     norm(gpt->normed, gpt->scaled, gpt->deviation, gpt->x, &last[0], gpt->rows);
-    linear(gpt->p, 0, gpt->normed, &last[1], gpt->rows);
+    linear(gpt, gpt->p, 0, gpt->normed, &last[1], gpt->rows);
     for (int64_t w = 0; w < count; w++) {
         gpt->scores[w] = (gpt_score_t){0, (float)gpt->length[w]};
         for (int64_t i = 0; i < gpt->length[w]; i++, row++) {
@@ -416,18 +471,18 @@ static void layer_backward(gpt_t *gpt, int index)
     const gpt_parameter_t *p = &gpt->parameters[LAYERS + index * PER_LAYER];
     int64_t n = gpt->rows, row = 0, width = gpt->options.width;
 
-    linear_backward(gpt->dhidden, gpt->dx, layer->hidden, &p[DOWN], n);
+    linear_backward(gpt, gpt->dhidden, gpt->dx, layer->hidden, &p[DOWN], n);
     for (int64_t i = 0; i < n * p[UP].rows; i++)
         gpt->dhidden[i] = layer->hidden[i] > 0 ? gpt->dhidden[i] : 0;
-    linear_backward(gpt->dnormed, gpt->dhidden, layer->normed2, &p[UP], n);
+    linear_backward(gpt, gpt->dnormed, gpt->dhidden, layer->normed2, &p[UP], n);
     norm_backward(gpt->dx, gpt->dnormed, layer->scaled2, layer->deviation2, &p[NORM2], n);
 
-    linear_backward(gpt->dnormed, gpt->dx, layer->mixed, &p[PROJECTION], n);
+    linear_backward(gpt, gpt->dnormed, gpt->dx, layer->mixed, &p[PROJECTION], n);
     memset(gpt->dqkv, 0, (size_t)(n * 3 * width) * sizeof(*gpt->dqkv));
     for (int64_t w = 0; w < gpt->words; row += gpt->length[w++])
         for (int64_t head = 0; head < gpt->options.heads; head++)
             attend_backward(gpt, layer, row, gpt->length[w], head);
-    linear_backward(gpt->dnormed, gpt->dqkv, layer->normed1, &p[QKV], n);
+    linear_backward(gpt, gpt->dnormed, gpt->dqkv, layer->normed1, &p[QKV], n);
     norm_backward(gpt->dx, gpt->dnormed, layer->scaled1, layer->deviation1, &p[NORM1], n);
 }
 
@@ -443,7 +498,7 @@ void gpt_backward(gpt_t *gpt, double scale)
         for (int64_t k = 0; k < GPT_SYMBOLS; k++)
             p[k] *= each;
     }
-    linear_backward(gpt->dnormed, gpt->p, gpt->normed, &last[1], n);
+    linear_backward(gpt, gpt->dnormed, gpt->p, gpt->normed, &last[1], n);
     memset(gpt->dx, 0, (size_t)(n * d) * sizeof(*gpt->dx));
     norm_backward(gpt->dx, gpt->dnormed, gpt->scaled, gpt->deviation, &last[0], n);
     for (int i = gpt->options.layers - 1; i >= 0; i--)

@@ -20,6 +20,7 @@ typedef struct gpt_parameter {
     char name[32];
     int64_t rows, columns;
     float *value, *gradient;
+    uint16_t *half; /* the values in bfloat16, to multiply matrices by; NULL: there are none */
 } gpt_parameter_t;
 
 typedef struct gpt gpt_t;

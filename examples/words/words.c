@@ -29,7 +29,7 @@
 #define TEMPERATURE 0.8
 
 typedef struct options {
-    int64_t epochs, steps, batch;
+    int64_t epochs, steps, batch, accumulate;
     double lr;
     gpt_options_t model;
     int64_t inventions;
@@ -52,8 +52,9 @@ static const char help[] =
     "\n"
     "Training:\n"
     "  --epochs N      times that every word is seen (9)\n"
-    "  --steps N       end after N updates instead, each of one batch\n"
-    "  --batch N       words of an update, shared by all processes; rounded up if needed (240)\n"
+    "  --steps N       end after N batches instead\n"
+    "  --batch N       words of a batch, shared by all processes; rounded up if needed (240)\n"
+    "  --accumulate N  batches that make an update (1)\n"
     "  --lr X          highest learning rate: reached by a warm-up, left along a cosine (0.003)\n"
     "  --seed N        of the first values and of the order of words (1)\n"
     "The model:\n"
@@ -64,6 +65,9 @@ static const char help[] =
     "  --inventions N  words to invent in the end (10)\n"
     "  --progress P    bar or lines; default: a bar on a terminal\n"
     "  --help          this\n"
+    "\n"
+    "With ACCELERATE_MIXED_PRECISION=bf16, or accel launch --mixed_precision bf16, matrices are\n"
+    "multiplied in bfloat16; what is trained stays float32.\n"
     "\n"
     "The losses are nats per character, the end of a word included. About every tenth word is\n"
     "set aside for validation. The W&B run is written below ./wandb; WANDB_MODE=offline keeps\n"
@@ -116,6 +120,8 @@ static void parse_option(options_t *options, const char *name, const char *value
         options->steps = whole_number(name, value, 1, 1000000000);
     else if (strcmp(name, "batch") == 0)
         options->batch = whole_number(name, value, 1, 100000);
+    else if (strcmp(name, "accumulate") == 0)
+        options->accumulate = whole_number(name, value, 1, 10000);
     else if (strcmp(name, "lr") == 0)
         options->lr = learning_rate(value);
     else if (strcmp(name, "seed") == 0)
@@ -138,9 +144,11 @@ static options_t parse_options(int argc, char **argv)
         {"epochs", 1, NULL, 1}, {"steps", 1, NULL, 1},    {"batch", 1, NULL, 1},
         {"lr", 1, NULL, 1},     {"seed", 1, NULL, 1},     {"layers", 1, NULL, 1},
         {"width", 1, NULL, 1},  {"heads", 1, NULL, 1},    {"inventions", 1, NULL, 1},
-        {"help", 0, NULL, 'h'}, {"progress", 1, NULL, 1}, {NULL, 0, NULL, 0}};
+        {"help", 0, NULL, 'h'}, {"progress", 1, NULL, 1}, {"accumulate", 1, NULL, 1},
+        {NULL, 0, NULL, 0}};
     options_t options = {.epochs = 9,
                          .batch = 240,
+                         .accumulate = 1,
                          .lr = 3e-3,
                          .inventions = 10,
                          .model = {.layers = 3, .width = 96, .heads = 4, .seed = 1},
@@ -267,7 +275,7 @@ typedef struct trainer {
     word_list_t train, valid;
     gpt_t *gpt;
     progress_t progress;
-    int64_t warmup; /* steps */
+    int64_t warmup; /* updates */
 #ifdef WORDS_WITHOUT_ACCEL
     plain_loader_t *loader, *valid_loader;
     plain_adamw_t *optimizer;
@@ -294,7 +302,7 @@ static void plan(trainer_t *t, int64_t processes)
     }
     if (options->steps == 0)
         options->steps = options->epochs * (t->train.count / options->batch);
-    t->warmup = options->steps / 20 + 1;
+    t->warmup = options->steps / options->accumulate / 20 + 1;
     t->progress = (progress_t){.speaks = true,
                                .bar = options->bar,
                                .steps = options->steps,
@@ -305,6 +313,8 @@ static void plan(trainer_t *t, int64_t processes)
 #ifdef WORDS_WITHOUT_ACCEL
 static void begin(trainer_t *t)
 {
+    if (t->options.accumulate > 1)
+        refuse("accumulate", "more than 1", "1, without accel");
     plan(t, 1);
     t->loader = plain_loader_create(&t->train, t->options.batch, true, t->options.model.seed);
     t->valid_loader = plain_loader_create(&t->valid, t->options.batch, false, 0);
@@ -317,18 +327,22 @@ static accel_status_t backward(void *context, double scale)
     return ACCEL_OK;
 }
 
-static accel_model_t *model_of(gpt_t *gpt)
+static accel_model_t *model_of(const accel_t *accelerator, gpt_t *gpt)
 {
+    bool in_bf16 = accel_autocast_dtype(accelerator) == ACCEL_BF16;
     int count;
     gpt_parameter_t *p = gpt_parameters(gpt, &count);
     accel_model_t *model;
 
     ACCEL_CHECK(
         accel_model_create(ACCEL_MODEL_OPTIONS(.backward = backward, .context = gpt), &model));
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         ACCEL_CHECK(accel_model_add(model, p[i].name, ACCEL_F32,
                                     ACCEL_SHAPE(p[i].rows, p[i].columns), &p[i].value,
                                     &p[i].gradient));
+        if (in_bf16)
+            ACCEL_CHECK(accel_model_add_copy(model, p[i].name, &p[i].half));
+    }
     return model;
 }
 
@@ -346,12 +360,12 @@ static void begin(trainer_t *t)
 {
     const options_t *o = &t->options;
 
-    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = "wandb", .split_batches = ACCEL_ON),
-                             &t->accelerator));
+    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.log_with = "wandb", .split_batches = ACCEL_ON,
+        .gradient_accumulation_steps = (int32_t)o->accumulate), &t->accelerator));
     plan(t, accel_num_processes(t->accelerator));
     t->progress.speaks = accel_is_local_main_process(t->accelerator);
 
-    t->model = model_of(t->gpt);
+    t->model = model_of(t->accelerator, t->gpt);
     t->train_set = dataset_of(&t->train);
     t->valid_set = dataset_of(&t->valid);
     ACCEL_CHECK(accel_loader_create(t->train_set, ACCEL_LOADER_OPTIONS(.batch_size = o->batch,
@@ -361,13 +375,15 @@ static void begin(trainer_t *t)
     ACCEL_CHECK(accel_adamw_create(t->model, ACCEL_ADAMW_OPTIONS(.lr = o->lr, .beta2 = 0.99,
         .weight_decay = WEIGHT_DECAY), &t->optimizer));
     ACCEL_CHECK(accel_scheduler_create(t->optimizer, ACCEL_SCHEDULER_OPTIONS(.name = "cosine",
-        .num_warmup_steps = t->warmup, .num_training_steps = o->steps), &t->scheduler));
+        .num_warmup_steps = t->warmup, .num_training_steps = (o->steps + o->accumulate - 1) / o->accumulate),
+        &t->scheduler));
 
     ACCEL_CHECK(accel_prepare(t->accelerator, t->model, t->optimizer, t->loader, t->scheduler));
     ACCEL_CHECK(accel_prepare_loader(t->accelerator, t->valid_loader));
     ACCEL_CHECK(accel_init_trackers(t->accelerator, "words", ACCEL_DICT("layers", o->model.layers,
         "width", o->model.width, "heads", o->model.heads, "batch", o->batch, "steps", o->steps,
         "lr", o->lr, "seed", o->model.seed, "file", o->file,
+        "accumulate", o->accumulate, "mixed_precision", accel_mixed_precision(t->accelerator),
         "processes", accel_num_processes(t->accelerator)), NULL));
 }
 /* clang-format on */
@@ -390,6 +406,7 @@ static void train_epoch(trainer_t *t, int64_t epoch)
     accel_batch_t batch;
     ACCEL_CHECK(accel_loader_begin(t->loader, epoch));
     while (progress->step < progress->steps && ACCEL_NEXT(t->loader, &batch)) {
+        ACCEL_CHECK(accel_accumulate(t->accelerator, t->model));
         double lr = accel_optimizer_get_lr(t->optimizer);
         double loss = gpt_forward(t->gpt, batch.fields[0].data, batch.rows);
         ACCEL_CHECK(accel_backward(t->accelerator, t->model));

@@ -23,13 +23,13 @@ SMALL = ["--layers", "2", "--width", "32", "--heads", "2", "--progress", "lines"
 LENGTH = 16
 
 
-def run(program, *options, ranks=0, code=0, cwd=None, mode="disabled"):
+def run(program, *options, ranks=0, code=0, cwd=None, mode="disabled", **variables):
     """(stdout, stderr) of the program, alone or under the launcher."""
     launcher = [ACCEL, "launch", "--no-prefix", "-n", str(ranks)] if ranks else []
     with tempfile.TemporaryDirectory() as directory:
         result = subprocess.run([*launcher, program, *map(str, options)], cwd=cwd or directory,
-                                env=environment(HOME=directory, WANDB_MODE=mode), text=True,
-                                capture_output=True, timeout=HANG, stdin=subprocess.DEVNULL)
+                                env=environment(HOME=directory, WANDB_MODE=mode, **variables),
+                                text=True, capture_output=True, timeout=HANG, stdin=subprocess.DEVNULL)
     equal(code, result.returncode, f"{program} {options}: {result.stdout}{result.stderr}")
     return result.stdout, result.stderr
 
@@ -102,6 +102,24 @@ def test_any_number_of_processes():
     for ranks in (2, 3, 4):
         output, _ = run(WORDS, *options, ranks=ranks)
         check_close(curve(alone), curve(output), 2e-4, f"1 and {ranks} processes")
+
+
+def test_bf16_and_accumulation_reach_the_same_loss():
+    """Within what another order of the words makes of it."""
+    def loss(output):
+        return curve(output)["epoch", "1"]
+    options = [*SMALL, "--steps", "250", "--batch", "48"]
+    fp32, _ = run(WORDS, *options)
+    noise = max(abs(loss(fp32) - loss(run(WORDS, *options, "--seed", seed)[0])) for seed in (2, 3))
+    for ranks in (0, 2):
+        bf16, _ = run(WORDS, *options, ranks=ranks, ACCELERATE_MIXED_PRECISION="bf16")
+        check(curve(bf16) != curve(fp32), "bf16 computes in float32")
+        check(abs(loss(bf16) - loss(fp32)) < max(noise, 0.01), f"{loss(bf16)} is not {loss(fp32)}")
+    parts, _ = run(WORDS, *SMALL, "--steps", "1000", "--batch", "12", "--accumulate", "4", ranks=2)
+    check(abs(loss(parts) - loss(fp32)) < max(noise, 0.03), f"{loss(parts)} is not {loss(fp32)}")
+    check(loss(fp32) < witten_bell(*split(LIST), 2) - 0.01, "nothing learnt")
+    _, error = run(PLAIN, "--accumulate", "2", code=2)
+    contains("without accel", error)
 
 
 def test_rounds_the_batch_up():
