@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The uploader's parts by themselves: the reader of logs, retries, offsets, trees, the terminal. */
+/* The uploader's parts by themselves: the reader of logs, retries, offsets, trees. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,7 +14,6 @@
 #include "upload/stream.h"
 #include "upload/sync.h"
 #include "upload/syncstate.h"
-#include "upload/terminal.h"
 #include "upload/wire.h"
 
 static const accel_host_v1_t host = {.struct_size = sizeof(host),
@@ -430,37 +429,6 @@ static void tree_is_yaml(void)
     accel__wandb_tree_free(&tree);
 }
 
-/* ---- the terminal ---- */
-
-static char shown[8][64];
-static int ends;
-
-static void show_line(void *context, int64_t number, const char *line, bool is_stderr, bool ended)
-{
-    (void)context;
-    CHECK(number < 8);
-    snprintf(shown[number], sizeof(shown[0]), "%s%s", is_stderr ? "!" : "", line);
-    ends += ended;
-}
-
-static void terminal_shows_lines(void)
-{
-    accel__wandb_terminal_t terminal = {0};
-    accel__wandb_terminal_write(&terminal, false, "one\ntw", show_line, NULL);
-    accel__wandb_terminal_write(&terminal, true, "10%", show_line, NULL);
-    accel__wandb_terminal_write(&terminal, false, "o\n\033[1mthree\033[0m\n", show_line, NULL);
-    accel__wandb_terminal_write(&terminal, true, "\r20% more\r30%\033[K\b\b5", show_line, NULL);
-    CHECK_STR("one", shown[0]);
-    CHECK_STR("two", shown[1]);
-    CHECK_STR("!35%", shown[2]);
-    CHECK_STR("three", shown[3]);
-    CHECK_INT(3, ends);
-    accel__wandb_terminal_end(&terminal, show_line, NULL);
-    CHECK_INT(4, ends);
-    CHECK_INT(4, (long long)terminal.lines);
-    accel__wandb_terminal_free(&terminal);
-}
-
 /* ---- the syncstate ---- */
 
 static void syncstate_is_of_one_run(void)
@@ -552,6 +520,6 @@ TEST_MAIN(TEST(reader_reads_all_lengths), TEST(reader_waits_for_the_rest),
           TEST(key_goes_to_one_server), TEST(describes_answers_in_a_line),
           TEST(stream_counts_lines), TEST(stream_sends_consoles_in_runs), TEST(stream_is_bounded),
           TEST(tree_keeps_the_text_of_numbers), TEST(tree_refuses_what_is_no_json),
-          TEST(tree_is_put_together), TEST(tree_is_yaml), TEST(terminal_shows_lines),
+          TEST(tree_is_put_together), TEST(tree_is_yaml),
           TEST(syncstate_is_of_one_run), TEST(wire_tells_records_apart),
           TEST(logs_are_found_oldest_first))
