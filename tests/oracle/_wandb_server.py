@@ -33,7 +33,8 @@ from _wandb_faults import Faults, reset
 from _wandb_runs import Runs
 
 INPUTS = {**INPUTS, "AlertSeverity": {"INFO", "WARN", "ERROR"}}
-Request = collections.namedtuple("Request", "endpoint operation status time")
+# `subject` is the same when a client asks the same again.
+Request = collections.namedtuple("Request", "endpoint operation status time subject")
 IDLE = 600  # seconds that a silent answer may take, if nobody stops the server
 
 
@@ -323,7 +324,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None
         return self.rfile.read(int(length))
 
-    def serve(self, endpoint, operation, handle):
+    def serve(self, endpoint, operation, subject, handle):
         """Obeys and answers, or does what was ordered instead."""
         owner = self.owner
         fault = owner.faults.take(endpoint, operation)
@@ -334,7 +335,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault:
             owner.over.wait(fault.delay)
             status, headers, body = fault.answer(status, headers, body)
-        owner.requests.append(Request(endpoint, operation, status, time.monotonic()))
+        owner.requests.append(Request(endpoint, operation, status, time.monotonic(), subject))
         if fault and fault.silent:
             owner.over.wait(IDLE)
             self.drop()
@@ -359,11 +360,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.server is self.owner.files:
-            self.serve("get", None, self.offered)
+            self.serve("get", None, self.path, self.offered)
         elif self.path == "/state":
             self.send(200, {}, json.dumps(self.owner.state()).encode())
         else:
-            self.serve("get", None, lambda: self.check_client() or self.artifact_file())
+            self.serve("get", None, self.path,
+                       lambda: self.check_client() or self.artifact_file())
 
     do_HEAD = do_GET
 
@@ -389,7 +391,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.owner.problem(f"PUT {self.path}")
             self.send(404, {}, b"{}")
             return
-        self.serve("put", None, lambda: self.stored(body))
+        self.serve("put", None, self.path.split("/", 3)[3], lambda: self.stored(body))
 
     def stored(self, body):
         status, text = self.owner.storage.put(self.path.split("/")[2], self.headers, body)
@@ -424,12 +426,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.owner.problem(f"{self.path}: Content-Type {self.headers.get('Content-Type')!r}")
         if stream:
             names = [urllib.parse.unquote(part) for part in stream.groups()]
-            self.serve(endpoint, None, lambda: self.check_client()
-                                or self.stream(names, request))
+            self.serve(endpoint, None, hashlib.md5(body).hexdigest(),
+                       lambda: self.check_client() or self.stream(names, request))
         else:
             name = request.get("operationName") or operation_name(request.get("query"))
-            self.serve(endpoint, name, lambda: self.check_client()
-                                or self.graphql(request))
+            self.serve(endpoint, name, json.dumps(request.get("variables"), sort_keys=True),
+                       lambda: self.check_client() or self.graphql(request))
 
     def stream(self, names, request):
         run = self.owner.runs.find(*names)
