@@ -9,8 +9,8 @@
 #include "sample.h"
 
 enum {
-    GPU_LIMIT = 5000, /* milliseconds that a short run waits for the driver */
-    JOIN_LIMIT = 5,   /* seconds */
+    BEGIN_LIMIT = 5000, /* milliseconds that a short run waits for its first sample */
+    JOIN_LIMIT = 2,     /* seconds */
 };
 
 struct accel__wandb_stats {
@@ -19,8 +19,8 @@ struct accel__wandb_stats {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     accel__wandb_run_t *run; /* under the lock; NULL: stopped */
-    bool has_looked;         /* for GPUs */
-    bool samples;
+    bool looks, samples;     /* for GPUs; again and again */
+    bool has_begun;          /* has looked, and sampled once */
     double interval;
     pid_t pid; /* whose GPUs are told apart */
     accel__wandb_machine_t *machine;
@@ -81,8 +81,6 @@ static void find_gpus(accel__wandb_stats_t *stats)
         }
         accel__wandb_unlock(run);
     }
-    stats->has_looked = true;
-    pthread_cond_broadcast(&stats->wake);
     pthread_mutex_unlock(&stats->lock);
 }
 
@@ -127,12 +125,16 @@ static void *sample_until_stopped(void *context)
     struct timespec begun;
     clock_gettime(CLOCK_MONOTONIC, &begun);
     (void)pthread_setname_np(pthread_self(), "wandb-stats");
-    if (!stats->has_looked)
+    if (stats->looks)
         find_gpus(stats);
-    do {
-        if (stats->samples)
-            take_sample(stats);
-    } while (stats->samples && wait_for_next(stats, &begun));
+    if (stats->samples)
+        take_sample(stats);
+    pthread_mutex_lock(&stats->lock);
+    stats->has_begun = true;
+    pthread_cond_broadcast(&stats->wake);
+    pthread_mutex_unlock(&stats->lock);
+    while (stats->samples && wait_for_next(stats, &begun))
+        take_sample(stats);
     accel__wandb_nvml_close(stats->nvml);
     return NULL;
 }
@@ -153,7 +155,7 @@ accel__wandb_stats_t *accel__wandb_stats_start(accel__wandb_run_t *run)
     accel__wandb_stats_t *stats = is_wanted ? calloc(1, sizeof(*stats)) : NULL;
     if (!stats)
         return NULL;
-    stats->has_looked = !has_gpus;
+    stats->looks = has_gpus;
     stats->samples = !run->settings.disable_stats;
     stats->run = run;
     stats->owner = getpid();
@@ -187,9 +189,9 @@ void accel__wandb_stats_stop(accel__wandb_stats_t *stats)
     if (!stats || stats->owner != getpid())
         return;
     struct timespec until;
-    accel__wandb_deadline(&until, GPU_LIMIT);
+    accel__wandb_deadline(&until, BEGIN_LIMIT);
     pthread_mutex_lock(&stats->lock);
-    while (!stats->has_looked &&
+    while (!stats->has_begun &&
            pthread_cond_clockwait(&stats->wake, &stats->lock, CLOCK_MONOTONIC, &until) == 0)
         continue;
     stats->run = NULL;
