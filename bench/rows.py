@@ -310,6 +310,20 @@ def gpt_step(bench):
             yield from step_row(bench, name + ("+clip" if clip else ""), shapes, clip, AHEAD, (25,))
 
 
+def precision(bench):
+    """bfloat16 parameters and gradients with float32 masters against float32, 2 ranks"""
+    shapes = gpt(512, 8, 8192, 512)
+    path = bench.shapes("precision", shapes)
+    samples = bench.number(20, 2)
+    with Comparison(bench.rounds) as c:
+        for name, how in (("bf16", "bf16"), ("fp32", "-")):
+            c.add(name, bench.ours(name, 2, "step", path, samples, how))
+        c.run()
+        yield compare(c, "bf16-step", "bf16", "fp32", "ms", lambda s: s * 1e3, aim=AHEAD,
+                      settings=f"gradient sync + AdamW, {elements(shapes) / 1e6:.1f} M parameters of a GPT, 2 ranks; "
+                               "both arms ours")
+
+
 def eight_ranks(bench):
     """8 ranks against 2 on the same cores: throughput"""
     path, samples = bench.shapes("eight", flat(bench)), bench.number(4, 2)
@@ -476,6 +490,7 @@ ROWS = {
     "all-reduce-4B": allreduce_4b,
     "sync+adamw": sync_adamw,
     "gpt-step": gpt_step,
+    "bf16-step": precision,
     "8-ranks": eight_ranks,
     "log": log_call,
     "start": start,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The time of a training step without the model's own work: gradients come from a stub that
  * copies constants, then sync, perhaps clipping, AdamW, zero_grad.
- *     step SHAPES SAMPLES [clip] [WORK]
- * SHAPES is a file with one parameter a line: its extents. WORK: fused multiply-adds, in
+ *     step SHAPES SAMPLES [clip|bf16|-] [WORK]
+ * SHAPES is a file with one parameter a line: its extents. bf16: parameters and gradients are
+ * bfloat16, what is updated float32. WORK: fused multiply-adds, in
  * millions, that all ranks share as if they were the model's work of one step. */
 #include <accel/accel.h>
 
@@ -13,22 +14,31 @@
 #include "round.h"
 
 typedef struct {
-    float *value, *gradient, *constant;
+    void *value, *gradient, *constant;
     int64_t shape[2], count;
+    size_t size; /* bytes */
 } parameter_t;
 
 typedef struct {
     parameter_t *parameters;
+    accel_dtype_t dtype;
     int64_t count, work;
     float sink;
 } net_t;
 
-static float *filled(int64_t count, float value)
+static void *filled(int64_t count, float value, accel_dtype_t dtype)
 {
-    float *memory = (float *)malloc((size_t)count * sizeof(float));
+    size_t width = accel_dtype_size(dtype);
+    char *memory = (char *)malloc((size_t)count * width);
 
-    for (int64_t i = 0; memory && i < count; i++)
-        memory[i] = value + 1e-9f * (float)i;
+    for (int64_t i = 0; memory && i < count; i++) {
+        float number = value + 1e-9f * (float)i;
+        uint32_t bits;
+
+        memcpy(&bits, &number, sizeof(bits));
+        bits = width == 2 ? bits >> 16 : bits; /* bfloat16 is a float's upper half */
+        memcpy(memory + (size_t)i * width, &bits, width); /* little-endian */
+    }
     if (!memory)
         exit(1);
     return memory;
@@ -50,9 +60,10 @@ static void read_shapes(const char *path, net_t *net)
         p->shape[0] = strtoll(line, &end, 10);
         p->shape[1] = strtoll(end, NULL, 10);
         p->count = p->shape[0] * (p->shape[1] ? p->shape[1] : 1);
-        p->value = filled(p->count, 0.1f);
-        p->gradient = filled(p->count, 0);
-        p->constant = filled(p->count, 1e-3f);
+        p->size = (size_t)p->count * accel_dtype_size(net->dtype);
+        p->value = filled(p->count, 0.1f, net->dtype);
+        p->gradient = filled(p->count, 0, net->dtype);
+        p->constant = filled(p->count, 1e-3f, net->dtype);
     }
     fclose(file);
 }
@@ -76,7 +87,7 @@ static accel_status_t backward(void *context, double scale)
     compute(net);
     for (int64_t i = 0; i < net->count; i++) {
         parameter_t *p = &net->parameters[i];
-        memcpy(p->gradient, p->constant, (size_t)p->count * sizeof(float));
+        memcpy(p->gradient, p->constant, p->size);
     }
     return ACCEL_OK;
 }
@@ -87,7 +98,7 @@ static void add_parameters(accel_model_t *model, net_t *net)
         parameter_t *p = &net->parameters[i];
         char name[32];
         snprintf(name, sizeof(name), "p%d", (int)i);
-        ACCEL_CHECK(accel_model_add(model, name, ACCEL_F32, p->shape[1] ? 2 : 1, p->shape,
+        ACCEL_CHECK(accel_model_add(model, name, net->dtype, p->shape[1] ? 2 : 1, p->shape,
                                     &p->value, &p->gradient));
     }
 }
@@ -106,7 +117,8 @@ int main(int argc, char **argv)
 {
     int64_t samples = round_argument(argc, argv, 2, "samples a turn");
     bool clip = argc > 3 && strcmp(argv[3], "clip") == 0;
-    net_t net = {0};
+    bool bf16 = argc > 3 && strcmp(argv[3], "bf16") == 0;
+    net_t net = {.dtype = bf16 ? ACCEL_BF16 : ACCEL_F32};
     accel_t *accelerator;
     accel_model_t *model;
     accel_optimizer_t *optimizer;
