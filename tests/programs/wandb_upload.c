@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs and syncs for wandb_online.py:
- *     program-wandb_upload log ID ROWS [PAUSE_MS [COMMANDS]]   a run of so many rows; prints "begun"
- *         before the first, and the run's facts; with COMMANDS it waits for a line of its standard
+ *     program-wandb_upload log ID ROWS [PAUSE_MS [COMMANDS]]   a run of so many rows; prints
+ * "begun" before the first, and the run's facts; with COMMANDS it waits for a line of its standard
  *         input before it finishes, and says "stopped" if the run is by then
  *     program-wandb_upload sync PATH [OPTION...]   options: online synced follow unmarked
  *         project=P entity=E id=I; prints each event, at the end the result

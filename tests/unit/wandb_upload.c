@@ -225,9 +225,8 @@ static void retry_after_is_seconds_or_a_date(void)
 {
     CHECK_NEAR(7, accel__wandb_parse_retry_after("7", 0), 1e-12);
     CHECK_NEAR(0.25, accel__wandb_parse_retry_after("0.25 ", 0), 1e-12);
-    CHECK_NEAR(30,
-                accel__wandb_parse_retry_after("Fri, 02 Jan 2026 03:04:35 GMT", 1767323045.0),
-                1e-9);
+    CHECK_NEAR(30, accel__wandb_parse_retry_after("Fri, 02 Jan 2026 03:04:35 GMT", 1767323045.0),
+               1e-9);
     CHECK_NEAR(0, accel__wandb_parse_retry_after("Fri, 02 Jan 2026 03:04:35 GMT", 2e9), 1e-12);
     CHECK_NEAR(3600, accel__wandb_parse_retry_after("1e300", 0), 1e-12);
     CHECK(accel__wandb_parse_retry_after("soon", 0) < 0);
@@ -374,10 +373,10 @@ static void tree_keeps_the_text_of_numbers(void)
 
 static void tree_refuses_what_is_no_json(void)
 {
-    static const char *const wrong[] = {"",        "{",     "[1,]",   "{\"a\"}", "{a:1}", "01",
-                                        "1.",      ".5",    "1e",     "+1",      "nan",   "tru",
-                                        "\"\\x\"", "\"a",   "1 2",    "[1 2]",   "{}}",   "\"\n\"",
-                                        "'a'",     "[1}",   "--1",    "\"\\ud800\""};
+    static const char *const wrong[] = {"",        "{",   "[1,]", "{\"a\"}",    "{a:1}", "01",
+                                        "1.",      ".5",  "1e",   "+1",         "nan",   "tru",
+                                        "\"\\x\"", "\"a", "1 2",  "[1 2]",      "{}}",   "\"\n\"",
+                                        "'a'",     "[1}", "--1",  "\"\\ud800\""};
     accel__wandb_tree_t tree;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
         if (accel__wandb_tree_parse(&tree, wrong[i], strlen(wrong[i])))
@@ -412,19 +411,19 @@ static void tree_is_put_together(void)
 
 static void tree_is_yaml(void)
 {
-    static const char json[] =
-        "{\"z\":1e+06,\"a b\":\"it: is\",\"no\":\"no\",\"e\":{\"k\":[1,[2],{\"x\":\"y\"}],\"o\":{}},"
-        "\"n\":NaN,\"v\":\"0.31.0\",\"p\":\"/a/b\",\"l\":[],\"t\":true}";
+    static const char json[] = "{\"z\":1e+06,\"a b\":\"it: "
+                               "is\",\"no\":\"no\",\"e\":{\"k\":[1,[2],{\"x\":\"y\"}],\"o\":{}},"
+                               "\"n\":NaN,\"v\":\"0.31.0\",\"p\":\"/a/b\",\"l\":[],\"t\":true}";
     accel__wandb_tree_t tree;
     accel__wandb_text_t text = {0};
     CHECK(accel__wandb_tree_parse(&tree, json, strlen(json)));
     accel__wandb_tree_yaml(&tree, &text);
     CHECK_STR("a b: \"it: is\"\n"
-                 "e:\n    k:\n        - 1\n        -\n            - 2\n        -\n"
-                 "            x: \"y\"\n    o: {}\n"
-                 "l: []\n\"n\": .nan\n\"no\": \"no\"\np: /a/b\nt: true\nv: \"0.31.0\"\n"
-                 "z: 1.0e+06\n",
-                 text.data);
+              "e:\n    k:\n        - 1\n        -\n            - 2\n        -\n"
+              "            x: \"y\"\n    o: {}\n"
+              "l: []\n\"n\": .nan\n\"no\": \"no\"\np: /a/b\nt: true\nv: \"0.31.0\"\n"
+              "z: 1.0e+06\n",
+              text.data);
     accel__wandb_text_free(&text);
     accel__wandb_tree_free(&tree);
 }
@@ -433,8 +432,8 @@ static void tree_is_yaml(void)
 
 static void syncstate_is_of_one_run(void)
 {
-    accel__wandb_destination_t here = {"http://s", "e", "p", "r"}, there = {"http://s", "e", "p",
-                                                                            "x"};
+    accel__wandb_destination_t here = {"http://s", "e", "p", "r"},
+                               there = {"http://s", "e", "p", "x"};
     accel__wandb_syncstate_t state = {.starting_step = 1, .history = 2, .events = 3, .output = 4};
     accel__wandb_syncstate_t found = {0};
     const char *log = path_of("run-s.wandb");
@@ -505,7 +504,8 @@ static void logs_are_found_oldest_first(void)
     CHECK_INT(3, (long long)logs.count);
     CHECK(strstr(logs.paths[0], "/run-a.wandb") && strstr(logs.paths[1], "/run-b.wandb") &&
           strstr(logs.paths[2], "/run-c.wandb"));
-    CHECK(!accel__wandb_logs_is_online(logs.paths[0]) && accel__wandb_logs_is_online(logs.paths[1]));
+    CHECK(!accel__wandb_logs_is_online(logs.paths[0]) &&
+          accel__wandb_logs_is_online(logs.paths[1]));
     accel__wandb_logs_free(&logs);
     CHECK_OK(accel__wandb_logs_find(path_of("other"), &logs));
     CHECK_INT(1, (long long)logs.count);
@@ -520,6 +520,5 @@ TEST_MAIN(TEST(reader_reads_all_lengths), TEST(reader_waits_for_the_rest),
           TEST(key_goes_to_one_server), TEST(describes_answers_in_a_line),
           TEST(stream_counts_lines), TEST(stream_sends_consoles_in_runs), TEST(stream_is_bounded),
           TEST(tree_keeps_the_text_of_numbers), TEST(tree_refuses_what_is_no_json),
-          TEST(tree_is_put_together), TEST(tree_is_yaml),
-          TEST(syncstate_is_of_one_run), TEST(wire_tells_records_apart),
-          TEST(logs_are_found_oldest_first))
+          TEST(tree_is_put_together), TEST(tree_is_yaml), TEST(syncstate_is_of_one_run),
+          TEST(wire_tells_records_apart), TEST(logs_are_found_oldest_first))

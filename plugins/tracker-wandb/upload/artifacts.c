@@ -41,21 +41,20 @@ static json_t *aliases_of(const Wandb__ArtifactRecord *record)
 static json_t *create_input(const saving_t *saving, int64_t step)
 {
     const Wandb__ArtifactRecord *record = saving->record;
-    json_t *input = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:I}", "entityName", saving->up->entity,
-        "projectName", saving->up->project, "runName", saving->up->run_id, "artifactTypeName",
-        record->type, "artifactCollectionName", record->name, "digest", record->digest,
-        "digestAlgorithm", "MANIFEST_MD5", "aliases", aliases_of(record),
-        "enableDigestDeduplication", 1, "historyStep", (json_int_t)step);
+    json_t *input = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:I}", "entityName",
+                              saving->up->entity, "projectName", saving->up->project, "runName",
+                              saving->up->run_id, "artifactTypeName", record->type,
+                              "artifactCollectionName", record->name, "digest", record->digest,
+                              "digestAlgorithm", "MANIFEST_MD5", "aliases", aliases_of(record),
+                              "enableDigestDeduplication", 1, "historyStep", (json_int_t)step);
     json_object_set_new(input, "description", text_or_null(record->description));
     json_object_set_new(input, "metadata", text_or_null(record->metadata));
     json_object_set_new(input, "distributedID", text_or_null(record->distributed_id));
     json_object_set_new(input, "clientID", text_or_null(record->client_id));
     json_object_set_new(input, "sequenceClientID", text_or_null(record->sequence_client_id));
     json_object_set_new(input, "ttlDurationSeconds",
-                        record->ttl_duration_seconds
-                            ? json_integer(record->ttl_duration_seconds)
-                            : json_null());
+                        record->ttl_duration_seconds ? json_integer(record->ttl_duration_seconds)
+                                                     : json_null());
     return input;
 }
 
@@ -67,8 +66,8 @@ static accel_status_t create(saving_t *saving, int64_t step, bool *committed)
                                 json_pack("{s:o}", "input", create_input(saving, step)), &data);
     json_t *artifact = accel__wandb_json_at(data, "createArtifact", "artifact", NULL);
     const char *state = ACCEL__WANDB_TEXT_AT(artifact, "state");
-    if (!status && (!accel__wandb_set_text(&saving->id, ACCEL__WANDB_TEXT_AT(artifact, "id")) ||
-                    !saving->id))
+    if (!status &&
+        (!accel__wandb_set_text(&saving->id, ACCEL__WANDB_TEXT_AT(artifact, "id")) || !saving->id))
         status = accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: CreateArtifact: the answer has no id");
     *committed = state && !strcmp(state, "COMMITTED");
     json_decref(data);
@@ -148,7 +147,8 @@ static json_t *json_of(const char *text)
 static json_t *entry_json(saving_t *saving, size_t index)
 {
     const Wandb__ArtifactManifestEntry *entry = saving->manifest->contents[index];
-    json_t *json = json_pack("{s:s, s:I}", "digest", entry->digest, "size", (json_int_t)entry->size);
+    json_t *json =
+        json_pack("{s:s, s:I}", "digest", entry->digest, "size", (json_int_t)entry->size);
     if (*entry->ref) {
         char *reference = resolve(saving, entry->ref);
         if (!reference) {
@@ -176,9 +176,9 @@ static char *manifest_text(saving_t *saving)
     for (size_t i = 0; i < manifest->n_storage_policy_config; i++)
         json_object_set_new(policy, manifest->storage_policy_config[i]->key,
                             json_of(manifest->storage_policy_config[i]->value_json));
-    json_t *json = json_pack("{s:i, s:s, s:o, s:o}", "version", manifest->version, "storagePolicy",
-                             manifest->storage_policy, "storagePolicyConfig", policy, "contents",
-                             contents);
+    json_t *json =
+        json_pack("{s:i, s:s, s:o, s:o}", "version", manifest->version, "storagePolicy",
+                  manifest->storage_policy, "storagePolicyConfig", policy, "contents", contents);
     bool good = json != NULL;
     for (size_t i = 0; i < manifest->n_contents && good; i++) {
         json_t *entry = entry_json(saving, i);
@@ -210,8 +210,8 @@ static accel_status_t send_manifest(saving_t *saving)
     accel_status_t status = text_digest(text, digest);
     if (!status)
         status = create_manifest(saving, digest, true, &data);
-    json_t *file = accel__wandb_json_at(data, "createArtifactManifest", "artifactManifest", "file",
-                                        NULL);
+    json_t *file =
+        accel__wandb_json_at(data, "createArtifactManifest", "artifactManifest", "file", NULL);
     const char *url = ACCEL__WANDB_TEXT_AT(file, "uploadUrl");
     if (!status && !url)
         status = accel__wandb_fail(ACCEL_ERR_FORMAT,
@@ -255,7 +255,8 @@ static accel_status_t send_file(saving_t *saving, size_t index, json_t *node, lo
     const Wandb__ArtifactManifestEntry *entry = saving->manifest->contents[index];
     const char *url = ACCEL__WANDB_TEXT_AT(node, "uploadUrl");
     *http_status = 0;
-    if (!accel__wandb_set_text(&saving->births[index], ACCEL__WANDB_TEXT_AT(node, "artifact", "id")))
+    if (!accel__wandb_set_text(&saving->births[index],
+                               ACCEL__WANDB_TEXT_AT(node, "artifact", "id")))
         return accel__wandb_fail_memory();
     if (!url)
         return ACCEL_OK;
@@ -270,7 +271,8 @@ static accel_status_t send_file(saving_t *saving, size_t index, json_t *node, lo
     return status;
 }
 
-/* The URLs of a batch may be too old when its last files' turn comes: then new ones are asked for. */
+/* The URLs of a batch may be too old when its last files' turn comes: then new ones are asked for.
+ */
 static accel_status_t send_batch(saving_t *saving, size_t *indexes, size_t count)
 {
     accel_status_t status = ACCEL_OK;
@@ -319,9 +321,9 @@ static accel_status_t send_files(saving_t *saving)
 static accel_status_t commit(saving_t *saving)
 {
     json_t *data = NULL;
-    accel_status_t status = accel__wandb_upload_ask(
-        saving->up, saving->http, &accel__wandb_commit_artifact,
-        json_pack("{s:s}", "artifactID", saving->id), &data);
+    accel_status_t status =
+        accel__wandb_upload_ask(saving->up, saving->http, &accel__wandb_commit_artifact,
+                                json_pack("{s:s}", "artifactID", saving->id), &data);
     json_decref(data);
     return status;
 }

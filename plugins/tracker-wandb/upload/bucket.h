@@ -29,8 +29,8 @@ typedef struct {
 
 void accel__wandb_bucket_free(accel__wandb_bucket_t *bucket);
 
-/* Take in a record's member of the kinds RUN (the first says all, others a new name, notes or tags),
- * CONFIG, TELEMETRY, METRIC and ENVIRONMENT. Damaged ones are ACCEL_ERR_FORMAT. */
+/* Take in a record's member of the kinds RUN (the first says all, others a new name, notes or
+ * tags), CONFIG, TELEMETRY, METRIC and ENVIRONMENT. Damaged ones are ACCEL_ERR_FORMAT. */
 accel_status_t accel__wandb_bucket_take(accel__wandb_bucket_t *bucket, uint32_t kind,
                                         const uint8_t *data, size_t size);
 

@@ -109,12 +109,11 @@ static void let_wait(filer_t *filer, file_t *file)
 }
 
 static accel_status_t add_file(filer_t *filer, const char *path,
-                               Wandb__FilesItem__PolicyType policy,
-                               Wandb__FilesItem__FileType type)
+                               Wandb__FilesItem__PolicyType policy, Wandb__FilesItem__FileType type)
 {
     if (!is_inside(path)) {
-        accel__wandb_upload_notify(filer->up, true, "'%s' is not a path below files/: not uploaded.",
-                                   path);
+        accel__wandb_upload_notify(filer->up, true,
+                                   "'%s' is not a path below files/: not uploaded.", path);
         return ACCEL_OK;
     }
     if (is_ignored(filer, path))
@@ -177,7 +176,7 @@ static const char *url_of(json_t *created, const char *path)
 /* *expired: the URL is too old, which a new one mends. */
 static accel_status_t send_one(filer_t *filer, file_t *file, json_t *created, bool *expired)
 {
-    struct stat about;
+    struct stat about = {0};
     long http_status = 0;
     char *path = accel__wandb_join(filer->up->files_dir, file->path);
     const char *url = url_of(created, file->path);
@@ -187,14 +186,13 @@ static accel_status_t send_one(filer_t *filer, file_t *file, json_t *created, bo
     else if (!has_changed(filer, file, &about) && file->sent)
         file->waits = false; /* as it was when it was sent */
     else if (!url)
-        status = accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: the server gave no URL for %s",
-                                   file->path);
+        status =
+            accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: the server gave no URL for %s", file->path);
     else
         status = accel__wandb_transfer_put(
             filer->up, filer->http,
-            &(accel__wandb_put_t){.path = path,
-                                  .url = url,
-                                  .headers = json_object_get(created, "uploadHeaders")},
+            &(accel__wandb_put_t){
+                .path = path, .url = url, .headers = json_object_get(created, "uploadHeaders")},
             &http_status);
     *expired = http_status == 403 || http_status == 401;
     if (!status && file->waits) {
@@ -274,8 +272,7 @@ static accel_status_t take_artifact(filer_t *filer, const uint8_t *data, size_t 
     Wandb__ArtifactRecord *record = wandb__artifact_record__unpack(NULL, size, data);
     if (!record)
         return accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: the log's artifact record is damaged");
-    accel_status_t status =
-        accel__wandb_artifact_save(filer->up, filer->http, record, filer->step);
+    accel_status_t status = accel__wandb_artifact_save(filer->up, filer->http, record, filer->step);
     if (status && status != ACCEL_ERR_CANCELLED) {
         accel__wandb_upload_notify(filer->up, true, "Artifact '%s' was not uploaded: %s",
                                    record->name, accel__wandb_last_error());
@@ -360,7 +357,8 @@ static void look_at_live(filer_t *filer)
     filer->next_live = now + LIVE_SECONDS;
     for (size_t i = 0; i < filer->count; i++) {
         file_t *file = filer->all[i];
-        if (file->policy == WANDB__FILES_ITEM__POLICY_TYPE__LIVE && has_changed(filer, file, &about))
+        if (file->policy == WANDB__FILES_ITEM__POLICY_TYPE__LIVE &&
+            has_changed(filer, file, &about))
             let_wait(filer, file);
     }
 }

@@ -46,7 +46,8 @@ static bool is_run_folder(const char *name)
     return begins(name, "run-") || begins(name, "offline-run-");
 }
 
-/* The date and time in "offline-run-20260102_030405-id" or "run-...": what folders are sorted by. */
+/* The date and time in "offline-run-20260102_030405-id" or "run-...": what folders are sorted by.
+ */
 static const char *date_of(const char *path)
 {
     const char *name = strrchr(path, '/');

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKET                                                                      \
-    "id name displayName description config sweepName "                            \
+#define BUCKET                                          \
+    "id name displayName description config sweepName " \
     "project { id name entity { id name } } historyLineCount"
 
 const accel__wandb_operation_t accel__wandb_viewer = {
@@ -83,9 +83,9 @@ const accel__wandb_operation_t accel__wandb_client_id_mapping = {
 
 static char *request_body(const accel__wandb_operation_t *operation, json_t *variables)
 {
-    json_t *request = json_pack("{s:s, s:o, s:s}", "query", operation->text, "variables",
-                                variables ? variables : json_object(), "operationName",
-                                operation->name);
+    json_t *request =
+        json_pack("{s:s, s:o, s:s}", "query", operation->text, "variables",
+                  variables ? variables : json_object(), "operationName", operation->name);
     char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
     json_decref(request);
     return text;
@@ -106,13 +106,14 @@ static accel_status_t take_data(const accel__wandb_operation_t *operation,
                                 const accel__wandb_reply_t *reply, json_t **data)
 {
     json_error_t where;
-    json_t *answer = json_loadb(reply->body.data ? reply->body.data : "", reply->body.length, 0,
-                                &where);
+    json_t *answer =
+        json_loadb(reply->body.data ? reply->body.data : "", reply->body.length, 0, &where);
     json_t *found = json_object_get(answer, "data");
     accel_status_t status = ACCEL_OK;
     if (!answer) {
-        status = accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: %s: the server's answer is no JSON: %s",
-                                   operation->name, where.text);
+        status =
+            accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: %s: the server's answer is no JSON: %s",
+                              operation->name, where.text);
     } else if (json_array_size(json_object_get(answer, "errors"))) {
         char text[400];
         accel__wandb_reply_describe(reply, text, sizeof(text));

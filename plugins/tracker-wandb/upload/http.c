@@ -77,9 +77,8 @@ static accel_status_t check_base_url(const char *url)
                                    "wandb: the base URL has a user name in it; the key is given "
                                    "by WANDB_API_KEY or netrc");
     else if (!http || !host)
-        status = accel__wandb_fail(ACCEL_ERR_INVALID,
-                                   "wandb: the base URL '%s' is not http://HOST or https://HOST",
-                                   url);
+        status = accel__wandb_fail(
+            ACCEL_ERR_INVALID, "wandb: the base URL '%s' is not http://HOST or https://HOST", url);
     curl_free(host);
     curl_free(user);
     return status;

@@ -18,8 +18,8 @@
 typedef struct accel__wandb_http accel__wandb_http_t;
 
 typedef struct {
-    const char *base_url; /* without a trailing '/' */
-    const char *api_key;  /* NULL: none */
+    const char *base_url;         /* without a trailing '/' */
+    const char *api_key;          /* NULL: none */
     const char *username, *email; /* X-WANDB-USERNAME, X-WANDB-USER-EMAIL; NULL: empty */
     bool insecure;
     accel__wandb_alarm_t *alarm; /* ends transfers when cancelled; NULL: nothing does */
@@ -42,12 +42,12 @@ typedef struct {
     size_t num_headers;
     const char *body; /* POST, PUT; NULL: from `file` */
     size_t size;
-    int file;            /* PUT: `length` bytes from its position 0; GET: where the answer goes,
-                            -1: into the reply. 0 is never a file here. */
+    int file; /* PUT: `length` bytes from its position 0; GET: where the answer goes,
+                 -1: into the reply. 0 is never a file here. */
     int64_t length;
-    size_t limit;        /* the largest answer that is taken; 0: 64 MiB */
-    double timeout;      /* seconds for the whole; 0: as long as something moves */
-    bool anonymous;      /* without the key wherever it goes: URLs with a signature of their own */
+    size_t limit;   /* the largest answer that is taken; 0: 64 MiB */
+    double timeout; /* seconds for the whole; 0: as long as something moves */
+    bool anonymous; /* without the key wherever it goes: URLs with a signature of their own */
 } accel__wandb_request_t;
 
 /* How an exchange ended. */
@@ -62,9 +62,9 @@ typedef struct {
     accel__wandb_outcome_t outcome;
     long status;
     accel__wandb_text_t body;
-    double retry_after;                      /* seconds; negative: no such header */
-    double rate_remaining, rate_reset;       /* RateLimit-*; negative: no such header */
-    char error[320];                         /* one line, where it did not go well */
+    double retry_after;                /* seconds; negative: no such header */
+    double rate_remaining, rate_reset; /* RateLimit-*; negative: no such header */
+    char error[320];                   /* one line, where it did not go well */
 } accel__wandb_reply_t;
 
 void accel__wandb_http_exchange(accel__wandb_http_t *http, const accel__wandb_request_t *request,

@@ -28,10 +28,9 @@ static accel_status_t copy_config(accel__wandb_run_t *run, const accel__wandb_pa
     for (size_t i = 0; i < past->config.count && !status; i++) {
         accel__wandb_text_t json = {0};
         accel__wandb_tree_print(&past->config.children[i], &json, true);
-        status = json.failed
-                     ? accel__wandb_fail_memory()
-                     : accel__wandb_config_inherit(&run->settings, past->config.children[i].key,
-                                                   json.data);
+        status = json.failed ? accel__wandb_fail_memory()
+                             : accel__wandb_config_inherit(&run->settings,
+                                                           past->config.children[i].key, json.data);
         accel__wandb_text_free(&json);
     }
     return status;
@@ -145,13 +144,12 @@ static accel_status_t ask_past(accel__wandb_run_t *run, const char *key, accel__
     const accel__wandb_settings_t *settings = &run->settings;
     accel__wandb_http_t *http = NULL;
     accel__wandb_listener_t listener = {note_trouble, run};
-    accel__wandb_retry_t retry = {.kind = ACCEL__WANDB_RETRY_API,
-                                  .tries = 1000,
-                                  .least = isnan(settings->graphql_retry_wait_min)
-                                               ? 2
-                                               : settings->graphql_retry_wait_min,
-                                  .most = 60,
-                                  .deadline = accel__wandb_monotonic() + settings->init_timeout};
+    accel__wandb_retry_t retry = {
+        .kind = ACCEL__WANDB_RETRY_API,
+        .tries = 1000,
+        .least = isnan(settings->graphql_retry_wait_min) ? 2 : settings->graphql_retry_wait_min,
+        .most = 60,
+        .deadline = accel__wandb_monotonic() + settings->init_timeout};
     double timeout = isnan(settings->graphql_timeout) ? 30 : settings->graphql_timeout;
     accel_status_t status = accel__wandb_http_create(
         &(accel__wandb_http_options_t){.base_url = settings->base_url,
@@ -161,9 +159,9 @@ static accel_status_t ask_past(accel__wandb_run_t *run, const char *key, accel__
                                        .insecure = settings->insecure_disable_ssl},
         &http);
     if (!status)
-        status = accel__wandb_past_ask(http, settings->entity, settings->project, settings->run_id,
-                                       &retry, fmin(timeout, settings->init_timeout), &listener,
-                                       past);
+        status =
+            accel__wandb_past_ask(http, settings->entity, settings->project, settings->run_id,
+                                  &retry, fmin(timeout, settings->init_timeout), &listener, past);
     accel__wandb_http_destroy(http);
     return status;
 }
@@ -174,8 +172,8 @@ accel_status_t accel__wandb_online_resume(accel__wandb_run_t *run)
     if (!accel__wandb_is_online(run) || !run->settings.resume)
         return ACCEL_OK;
     run->past = calloc(1, sizeof(*run->past));
-    accel_status_t status = run->past ? accel__wandb_api_key_find(&run->settings, &key)
-                                      : accel__wandb_fail_memory();
+    accel_status_t status =
+        run->past ? accel__wandb_api_key_find(&run->settings, &key) : accel__wandb_fail_memory();
     if (!status)
         status = ask_past(run, key, run->past);
     if (!status)
@@ -306,9 +304,8 @@ bool accel__wandb_online_stopped(accel__wandb_run_t *run)
 
 static void say_progress(accel__wandb_run_t *run, const accel__wandb_progress_t *progress)
 {
-    double share = progress->log_size ? 100.0 * (double)progress->log_read /
-                                            (double)progress->log_size
-                                      : 0;
+    double share =
+        progress->log_size ? 100.0 * (double)progress->log_read / (double)progress->log_size : 0;
     int64_t files = 0;
     for (int i = 0; i < ACCEL__WANDB_FILE_KINDS; i++)
         files += progress->files_sent[i];

@@ -90,17 +90,16 @@ accel_status_t accel__wandb_sender_find_place(accel__wandb_sender_t *sender)
     accel_status_t status = resume ? find_before(sender, &past) : ACCEL_OK;
     if (!status)
         status = accel__wandb_sender_upsert(sender, true);
-    accel__wandb_destination_t destination = {accel__wandb_http_base(sender->http),
-                                              bucket->entity ? bucket->entity : "",
-                                              bucket->project ? bucket->project : "",
-                                              bucket->run_id};
+    accel__wandb_destination_t destination = {
+        accel__wandb_http_base(sender->http), bucket->entity ? bucket->entity : "",
+        bucket->project ? bucket->project : "", bucket->run_id};
     if (!status && !accel__wandb_syncstate_load(up->hold, &destination, &sender->state)) {
         if (!asked && !bucket->inserted)
             status = ask_past(sender, &past);
         if (!status) {
             set_state(&sender->state, &past, resume);
-            status = accel__wandb_syncstate_save(up->hold, up->log_path, &destination,
-                                                 &sender->state);
+            status =
+                accel__wandb_syncstate_save(up->hold, up->log_path, &destination, &sender->state);
         }
     }
     accel__wandb_past_free(&past);

@@ -25,8 +25,8 @@ accel_status_t accel__wandb_reader_open(accel__wandb_reader_t *reader, const cha
 {
     static const unsigned char expected[FILE_HEADER] = {':', 'W', '&', 'B', 0xe1, 0xbe, 0};
     unsigned char header[FILE_HEADER] = {0};
-    *reader = (accel__wandb_reader_t){.fd = open(path, O_RDONLY | O_CLOEXEC), .path = strdup(path),
-                                      .offset = FILE_HEADER};
+    *reader = (accel__wandb_reader_t){
+        .fd = open(path, O_RDONLY | O_CLOEXEC), .path = strdup(path), .offset = FILE_HEADER};
     accel_status_t status = ACCEL_OK;
     if (!reader->path)
         status = accel__wandb_fail_memory();
@@ -123,8 +123,10 @@ static uint64_t next_block(uint64_t at)
  * `at` again if the record is not whole yet. */
 static found_t read_record(accel__wandb_reader_t *reader)
 {
-    chunk_t chunk;
+    chunk_t chunk; /* 32 KiB: not to be cleared for every record */
     uint64_t at = reader->offset;
+    chunk.kind = 0;
+    chunk.size = 0;
     reader->record.length = 0;
     for (bool first = true;; first = false) {
         found_t found = read_chunk(reader, at, &chunk);

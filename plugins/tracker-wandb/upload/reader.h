@@ -13,8 +13,8 @@
 typedef struct {
     char *path;
     int fd;
-    uint64_t offset;  /* of the next chunk to look at */
-    uint64_t skipped; /* damaged places met */
+    uint64_t offset;            /* of the next chunk to look at */
+    uint64_t skipped;           /* damaged places met */
     accel__wandb_text_t record; /* the one in hand */
 } accel__wandb_reader_t;
 

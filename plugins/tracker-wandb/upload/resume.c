@@ -108,10 +108,10 @@ static accel_status_t take_bucket(accel__wandb_past_t *past, json_t *bucket)
     past->events_lines = count_in(bucket, "eventsLineCount");
     past->output_lines = count_in(bucket, "logLineCount");
     past->tags = json_is_array(tags) ? json_incref(tags) : NULL;
-    bool good = accel__wandb_set_text(&past->storage_id, ACCEL__WANDB_TEXT_AT(bucket, "id")) &&
-                accel__wandb_set_text(&past->display_name,
-                                      ACCEL__WANDB_TEXT_AT(bucket, "displayName")) &&
-                accel__wandb_set_text(&past->notes, ACCEL__WANDB_TEXT_AT(bucket, "notes"));
+    bool good =
+        accel__wandb_set_text(&past->storage_id, ACCEL__WANDB_TEXT_AT(bucket, "id")) &&
+        accel__wandb_set_text(&past->display_name, ACCEL__WANDB_TEXT_AT(bucket, "displayName")) &&
+        accel__wandb_set_text(&past->notes, ACCEL__WANDB_TEXT_AT(bucket, "notes"));
     bool read = parse_text(&past->summary, json_object_get(bucket, "summaryMetrics")) &&
                 parse_text(&wrapped, json_object_get(bucket, "config")) &&
                 parse_tail(&history, json_object_get(bucket, "historyTail")) &&
@@ -134,8 +134,8 @@ accel_status_t accel__wandb_past_ask(accel__wandb_http_t *http, const char *enti
                                      const accel__wandb_listener_t *listener,
                                      accel__wandb_past_t *past)
 {
-    json_t *variables = json_pack("{s:s?, s:s?, s:s}", "project", project, "entity", entity, "name",
-                                  run_id);
+    json_t *variables =
+        json_pack("{s:s?, s:s?, s:s}", "project", project, "entity", entity, "name", run_id);
     json_t *data = NULL;
     *past = (accel__wandb_past_t){.config.kind = ACCEL__WANDB_OBJECT,
                                   .summary.kind = ACCEL__WANDB_OBJECT};

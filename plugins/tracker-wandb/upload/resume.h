@@ -9,7 +9,7 @@
 typedef struct accel__wandb_past {
     bool exists; /* with something in it: a run that no client has begun is none */
     char *storage_id, *display_name, *notes;
-    json_t *tags; /* a list of texts, or NULL */
+    json_t *tags;               /* a list of texts, or NULL */
     accel__wandb_tree_t config; /* values by key, without "_wandb" */
     accel__wandb_tree_t summary;
     int64_t history_lines, events_lines, output_lines;

@@ -17,7 +17,8 @@ typedef struct {
     accel__wandb_retry_kind_t kind;
     int tries;
     double least, most;
-    double deadline; /* of the monotonic clock: no try begins, and no wait ends, after it; 0: none */
+    double
+        deadline; /* of the monotonic clock: no try begins, and no wait ends, after it; 0: none */
 } accel__wandb_retry_t;
 
 /* The wait before try n + 1 (n from 0): least doubled n times, up to a quarter longer (`random`

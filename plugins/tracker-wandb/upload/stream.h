@@ -19,13 +19,13 @@ typedef struct {
 
 typedef struct {
     accel__wandb_lines_t history, events;
-    int64_t output_offset; /* of the log's first console line */
+    int64_t output_offset;                /* of the log's first console line */
     accel__wandb_console_line_t *console; /* sorted by number */
     size_t num_console, console_capacity;
-    accel__wandb_text_t summary; /* one JSON string; empty: has not changed */
+    accel__wandb_text_t summary;  /* one JSON string; empty: has not changed */
     accel__wandb_text_t uploaded; /* a list of JSON strings */
-    bool preempting;             /* the machine is about to be taken away: say so at once */
-    size_t bytes;                /* about what waits */
+    bool preempting;              /* the machine is about to be taken away: say so at once */
+    size_t bytes;                 /* about what waits */
     size_t most_bytes, most_line_bytes;
     int64_t dropped; /* lines that were too long */
 } accel__wandb_stream_t;

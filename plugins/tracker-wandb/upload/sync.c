@@ -228,9 +228,8 @@ static accel_status_t sync_logs(sync_t *sync)
     accel_status_t first = ACCEL_OK;
     char text[512] = "";
     if (sync->options->run_id && sync->logs.count > 1)
-        return accel__wandb_fail(ACCEL_ERR_INVALID,
-                                 "wandb: run_id is for one log, and here are %zu",
-                                 sync->logs.count);
+        return accel__wandb_fail(
+            ACCEL_ERR_INVALID, "wandb: run_id is for one log, and here are %zu", sync->logs.count);
     for (sync->index = 0; sync->index < sync->logs.count && !sync->cancelled; sync->index++) {
         accel_status_t status = sync_log(sync);
         if (status && !first) {

@@ -25,8 +25,8 @@ accel_status_t accel__wandb_syncstate_open(const char *log_path, int *fd)
     if (opened < 0) {
         status = accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot write", path.data);
     } else if (flock(opened, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-        status = accel__wandb_fail(ACCEL_ERR_STATE, "wandb: another process is sending %s",
-                                   log_path);
+        status =
+            accel__wandb_fail(ACCEL_ERR_STATE, "wandb: another process is sending %s", log_path);
         close(opened);
     } else { /* a file system without locks does not stop anyone */
         *fd = opened;
@@ -64,7 +64,8 @@ bool accel__wandb_syncstate_load(int fd, const accel__wandb_destination_t *desti
 {
     json_t *json = read_json(fd), *own = json_object_get(json, "accel");
     bool found = is(own, "server", destination->server) && is(own, "entity", destination->entity) &&
-                 is(own, "project", destination->project) && is(own, "run_id", destination->run_id) &&
+                 is(own, "project", destination->project) &&
+                 is(own, "run_id", destination->run_id) &&
                  number(json, "starting_step", &state->starting_step) &&
                  number(json, "starting_runtime", &state->starting_runtime) &&
                  number(own, "history", &state->history) && number(own, "events", &state->events) &&
@@ -77,19 +78,18 @@ accel_status_t accel__wandb_syncstate_save(int fd, const char *log_path,
                                            const accel__wandb_destination_t *destination,
                                            const accel__wandb_syncstate_t *state)
 {
-    json_t *json = json_pack("{s:I, s:I, s:{s:s, s:s, s:s, s:s, s:I, s:I, s:I}}", "starting_step",
-                             (json_int_t)state->starting_step, "starting_runtime",
-                             (json_int_t)state->starting_runtime, "accel", "server",
-                             destination->server, "entity", destination->entity, "project",
-                             destination->project, "run_id", destination->run_id, "history",
-                             (json_int_t)state->history, "events", (json_int_t)state->events,
-                             "output", (json_int_t)state->output);
+    json_t *json = json_pack(
+        "{s:I, s:I, s:{s:s, s:s, s:s, s:s, s:I, s:I, s:I}}", "starting_step",
+        (json_int_t)state->starting_step, "starting_runtime", (json_int_t)state->starting_runtime,
+        "accel", "server", destination->server, "entity", destination->entity, "project",
+        destination->project, "run_id", destination->run_id, "history", (json_int_t)state->history,
+        "events", (json_int_t)state->events, "output", (json_int_t)state->output);
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     accel_status_t status = text ? ACCEL_OK : accel__wandb_fail_memory();
     size_t size = text ? strlen(text) : 0;
     if (text && (pwrite(fd, text, size, 0) != (ssize_t)size || ftruncate(fd, (off_t)size) < 0))
-        status = accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot write the syncstate of",
-                                         log_path);
+        status =
+            accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot write the syncstate of", log_path);
     free(text);
     json_decref(json);
     return status;

@@ -9,8 +9,8 @@
 #include "../host.h"
 
 typedef struct {
-    int64_t starting_step;    /* is added to each _step */
-    int64_t starting_runtime; /* milliseconds; for the stock client */
+    int64_t starting_step;           /* is added to each _step */
+    int64_t starting_runtime;        /* milliseconds; for the stock client */
     int64_t history, events, output; /* line numbers of the log's first lines */
 } accel__wandb_syncstate_t;
 

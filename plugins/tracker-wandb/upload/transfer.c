@@ -35,8 +35,8 @@ static size_t gather_headers(json_t *list, const char *headers[MOST_HEADERS + 1]
 }
 
 static accel_status_t send_put(accel__wandb_uploader_t *up, accel__wandb_http_t *http,
-                                const accel__wandb_put_t *put, int fd, int64_t length,
-                                long *http_status)
+                               const accel__wandb_put_t *put, int fd, int64_t length,
+                               long *http_status)
 {
     const char *headers[MOST_HEADERS + 1] = {"Content-Type:"}; /* none, but the server's own */
     accel__wandb_listener_t listener = accel__wandb_upload_listener(up);
@@ -63,7 +63,7 @@ static accel_status_t send_put(accel__wandb_uploader_t *up, accel__wandb_http_t 
         char text[400];
         accel__wandb_reply_describe(&reply, text, sizeof(text));
         status = accel__wandb_fail(reply.outcome == ACCEL__WANDB_CANCELLED ? ACCEL_ERR_CANCELLED
-                                                                            : ACCEL_ERR_IO,
+                                                                           : ACCEL_ERR_IO,
                                    "wandb: cannot upload %s: %s", put->path, text);
     }
     accel__wandb_reply_free(&reply);

@@ -27,9 +27,9 @@ struct accel__wandb_uploader {
     accel__wandb_progress_t progress;
     /* before the server has answered: what was asked for instead of the log's own; NULL: none */
     char *entity, *project, *run_id, *name;
-    bool closed;    /* the log does not grow any more */
-    bool generated; /* the sender has written the files that are made at the end */
-    bool filed;     /* all files and artifacts are through */
+    bool closed;                  /* the log does not grow any more */
+    bool generated;               /* the sender has written the files that are made at the end */
+    bool filed;                   /* all files and artifacts are through */
     accel__wandb_text_t uploaded; /* paths for the sender, each ended by a NUL */
 };
 
@@ -54,8 +54,8 @@ accel__wandb_listener_t accel__wandb_upload_listener(accel__wandb_uploader_t *up
 void accel__wandb_upload_answered(accel__wandb_uploader_t *up);
 /* GraphQL with all of these. */
 accel_status_t accel__wandb_upload_ask(accel__wandb_uploader_t *up, accel__wandb_http_t *http,
-                                       const accel__wandb_operation_t *operation,
-                                       json_t *variables, json_t **data);
+                                       const accel__wandb_operation_t *operation, json_t *variables,
+                                       json_t **data);
 /* A file went well, or did not. */
 void accel__wandb_upload_count(accel__wandb_uploader_t *up, int kind, bool good);
 

@@ -152,10 +152,8 @@ accel__wandb_retry_t accel__wandb_upload_retry(const accel__wandb_uploader_t *up
     double most = stream     ? either(s->file_stream_retry_wait_max, MOST)
                   : transfer ? either(s->file_transfer_retry_wait_max, MOST)
                              : either(s->graphql_retry_wait_max, MOST);
-    return (accel__wandb_retry_t){.kind = kind,
-                                  .tries = tries < 1e6 ? (int)tries : 1000000,
-                                  .least = least,
-                                  .most = most};
+    return (accel__wandb_retry_t){
+        .kind = kind, .tries = tries < 1e6 ? (int)tries : 1000000, .least = least, .most = most};
 }
 
 double accel__wandb_upload_timeout(const accel__wandb_uploader_t *up,
@@ -170,8 +168,8 @@ double accel__wandb_upload_timeout(const accel__wandb_uploader_t *up,
 }
 
 accel_status_t accel__wandb_upload_ask(accel__wandb_uploader_t *up, accel__wandb_http_t *http,
-                                       const accel__wandb_operation_t *operation,
-                                       json_t *variables, json_t **data)
+                                       const accel__wandb_operation_t *operation, json_t *variables,
+                                       json_t **data)
 {
     accel__wandb_listener_t listener = accel__wandb_upload_listener(up);
     accel__wandb_retry_t retry = accel__wandb_upload_retry(up, ACCEL__WANDB_RETRY_API, false);

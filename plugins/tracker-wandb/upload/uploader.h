@@ -42,9 +42,9 @@ typedef struct {
     uint64_t log_read, log_size; /* bytes */
     int64_t rows;                /* of history, sent */
     int64_t files_sent[ACCEL__WANDB_FILE_KINDS], files_missed;
-    uint64_t moved; /* bytes on the network */
-    uint64_t answers;            /* requests that went well */
-    bool stopped;                /* somebody pressed "stop" */
+    uint64_t moved;   /* bytes on the network */
+    uint64_t answers; /* requests that went well */
+    bool stopped;     /* somebody pressed "stop" */
 } accel__wandb_progress_t;
 
 accel_status_t accel__wandb_uploader_start(const accel__wandb_upload_t *upload,

@@ -52,8 +52,8 @@ uint32_t accel__wandb_wire_kind(const void *record, size_t record_size, const ui
     *data = NULL;
     *size = 0;
     while (accel__wandb_wire_next(&wire)) {
-        bool member = wire.type == 2 && wire.number >= ACCEL__WANDB_HISTORY &&
-                      wire.number <= 27 && wire.number != 16 && wire.number != 19;
+        bool member = wire.type == 2 && wire.number >= ACCEL__WANDB_HISTORY && wire.number <= 27 &&
+                      wire.number != 16 && wire.number != 19;
         if (member) {
             kind = wire.number;
             *data = wire.data;

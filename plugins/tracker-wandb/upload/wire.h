@@ -8,9 +8,9 @@
 
 typedef struct {
     const uint8_t *at, *end;
-    uint32_t number; /* of the field that accel__wandb_wire_next() found */
-    int type;        /* 0 varint, 1 and 5 fixed, 2 bytes */
-    uint64_t value;  /* of a varint */
+    uint32_t number;     /* of the field that accel__wandb_wire_next() found */
+    int type;            /* 0 varint, 1 and 5 fixed, 2 bytes */
+    uint64_t value;      /* of a varint */
     const uint8_t *data; /* of bytes */
     size_t size;
 } accel__wandb_wire_t;
