@@ -173,7 +173,7 @@ static accel_status_t stage(accel__wandb_run_t *run, const char *directory, cons
     char *name;
     int fd;
     accel_status_t status = open_staged(directory, &name, &fd);
-    if (status)
+    if (!name)
         return status;
     status = accel__wandb_file_digest(path, fd, digest, size);
     return close_staged(&run->arena, fd, name, status, copy);
@@ -185,7 +185,7 @@ accel_status_t accel__wandb_stage_data(accel__wandb_arena_t *arena, const char *
     char *name;
     int fd;
     accel_status_t status = open_staged(directory, &name, &fd);
-    if (status)
+    if (!name)
         return status;
     int error = accel__wandb_write_all(fd, data, size);
     if (error)

@@ -240,19 +240,21 @@ static void put_le(uint8_t *at, uint32_t value, int bytes)
 /* RIFF, WAVE, a format chunk of plain PCM, and the head of the data chunk. */
 static void put_wav_header(uint8_t *wav, size_t data_size, int32_t channels, int32_t sample_rate)
 {
+    /* clang-format off */
+    static const uint8_t head[WAV_HEADER] = {
+        'R', 'I', 'F', 'F', [8] = 'W', 'A', 'V', 'E',
+        'f', 'm', 't', ' ', 16, [20] = 1, [36] = 'd', 'a', 't', 'a',
+    };
+    /* clang-format on */
     uint32_t frame_size = (uint32_t)channels * 2;
 
-    memcpy(wav, "RIFF", 4);
+    memcpy(wav, head, sizeof(head));
     put_le(wav + 4, (uint32_t)(data_size + WAV_HEADER - 8), 4);
-    memcpy(wav + 8, "WAVEfmt ", 8);
-    put_le(wav + 16, 16, 4);
-    put_le(wav + 20, 1, 2);
     put_le(wav + 22, (uint32_t)channels, 2);
     put_le(wav + 24, (uint32_t)sample_rate, 4);
     put_le(wav + 28, (uint32_t)sample_rate * frame_size, 4);
     put_le(wav + 32, frame_size, 2);
     put_le(wav + 34, 16, 2);
-    memcpy(wav + 36, "data", 4);
     put_le(wav + 40, (uint32_t)data_size, 4);
 }
 

@@ -105,7 +105,7 @@ static char *base64(const char *head, const unsigned char *data, size_t size)
     size_t length = strlen(head);
     char *text = need(malloc(length + (size + 2) / 3 * 4 + 1)), *at = text + length;
 
-    memcpy(text, head, length);
+    memcpy(text, head, length + 1);
     for (size_t i = 0; i < size; i += 3) {
         unsigned group = (unsigned)data[i] << 16 | (i + 1 < size ? (unsigned)data[i + 1] << 8 : 0) |
                          (i + 2 < size ? data[i + 2] : 0);
