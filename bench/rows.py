@@ -464,27 +464,6 @@ def four_lines(bench):
                          spread={"ours": spread(arm.samples, cost)})
 
 
-def loader(bench):
-    """the data loader with a callback against torch's DataLoader"""
-    samples, length, batch = bench.number(20000, 500), 256, 32
-
-    def rate(seconds):
-        return samples / seconds / 1e3
-
-    with Comparison(bench.rounds) as c:
-        c.add("accel", bench.ours("accel", 1, "loader", samples, length, batch))
-        for workers in (2, 0):
-            c.add_peer(f"torch DataLoader, {workers} workers", Arm(
-                "DataLoader", [bench.oracle / "bin" / "python", HERE / "peers" / "torch_loader.py", samples,
-                               length, batch, workers]))
-        c.run()
-        for workers in (2, 0):
-            yield compare(c, "loader", "accel", f"torch DataLoader, {workers} workers", "k samples/s",
-                          rate, aim=AHEAD, more_is_better=True, version=bench.torch_version(),
-                          settings=f"{samples} samples of 2 x {length} tokens, batches of {batch}, shuffled; "
-                                   "ours: one thread that reads ahead")
-
-
 ROWS = {
     "all-reduce-64MB": allreduce_64mb,
     "all-reduce-4B": allreduce_4b,
@@ -495,5 +474,4 @@ ROWS = {
     "log": log_call,
     "start": start,
     "four-lines": four_lines,
-    "loader": loader,
 }

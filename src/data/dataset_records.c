@@ -5,9 +5,14 @@
 #include "data/file.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-/* Fields of records that one call reads. */
+/* Fields of a record that one call reads. */
 #define MAX_PIECES 256
+
+/* Records up to this size are read here first, as many at a time as fit: copying them once more
+ * costs less than telling the system where each of their fields goes. */
+#define SCRATCH_SIZE 16384
 
 typedef struct records {
     accel__file_t file;
@@ -24,6 +29,11 @@ typedef struct gathering {
     int count;
     struct iovec pieces[MAX_PIECES];
 } gathering_t;
+
+static uint64_t offset_of(const records_t *records, int64_t index)
+{
+    return records->header_size + (uint64_t)index * records->record_size;
+}
 
 static void destroy(void *context)
 {
@@ -51,25 +61,73 @@ static accel_status_t add(gathering_t *gathering, void *to, size_t size)
     return gathering->count == MAX_PIECES ? flush(gathering) : ACCEL_OK;
 }
 
-/* Consecutive records of a single field are one piece. */
+static accel_status_t read_one_field(const records_t *records, int64_t index, int64_t count,
+                                     void *const *places)
+{
+    struct iovec piece = {.iov_base = places[0],
+                          .iov_len = (size_t)count * records->record_size};
+
+    return accel__file_read(&records->file, offset_of(records, index), &piece, 1);
+}
+
+static void scatter(const records_t *records, const char *from, int64_t first, int64_t count,
+                    void *const *places)
+{
+    for (int64_t row = first; row < first + count; row++)
+        for (int32_t f = 0; f < records->dataset->num_fields; f++) {
+            size_t size = records->dataset->fields[f].size;
+
+            memcpy((char *)places[f] + (size_t)row * size, from, size);
+            from += size;
+        }
+}
+
+static accel_status_t read_small(const records_t *records, int64_t index, int64_t count,
+                                 void *const *places)
+{
+    int64_t at_once = SCRATCH_SIZE / (int64_t)records->record_size;
+    char scratch[SCRATCH_SIZE];
+
+    for (int64_t row = 0; row < count; row += at_once) {
+        int64_t rows = count - row < at_once ? count - row : at_once;
+        struct iovec piece = {.iov_base = scratch, .iov_len = (size_t)rows * records->record_size};
+        accel_status_t status =
+            accel__file_read(&records->file, offset_of(records, index + row), &piece, 1);
+
+        if (status != ACCEL_OK)
+            return status;
+        scatter(records, scratch, row, rows, places);
+    }
+    return ACCEL_OK;
+}
+
+/* A record of large fields, straight to where they go. */
+static accel_status_t read_large(const records_t *records, int64_t index, int64_t row,
+                                 void *const *places)
+{
+    gathering_t gathering = {.file = &records->file, .offset = offset_of(records, index)};
+    accel_status_t status = ACCEL_OK;
+
+    for (int32_t f = 0; f < records->dataset->num_fields && status == ACCEL_OK; f++) {
+        size_t size = records->dataset->fields[f].size;
+
+        status = add(&gathering, (char *)places[f] + (size_t)row * size, size);
+    }
+    return status == ACCEL_OK && gathering.count > 0 ? flush(&gathering) : status;
+}
+
 static accel_status_t run(void *context, int64_t index, int64_t count, void *const *places)
 {
     const records_t *records = context;
-    int32_t num_fields = records->dataset->num_fields;
-    gathering_t gathering = {.file = &records->file,
-                             .offset = records->header_size +
-                                       (uint64_t)index * records->record_size};
     accel_status_t status = ACCEL_OK;
 
-    if (num_fields == 1)
-        status = add(&gathering, places[0], (size_t)count * records->record_size);
-    for (int64_t row = 0; num_fields > 1 && row < count; row++)
-        for (int32_t f = 0; f < num_fields && status == ACCEL_OK; f++) {
-            size_t size = records->dataset->fields[f].size;
-
-            status = add(&gathering, (char *)places[f] + (size_t)row * size, size);
-        }
-    return status == ACCEL_OK && gathering.count > 0 ? flush(&gathering) : status;
+    if (records->dataset->num_fields == 1)
+        return read_one_field(records, index, count, places);
+    if (records->record_size <= SCRATCH_SIZE)
+        return read_small(records, index, count, places);
+    for (int64_t row = 0; row < count && status == ACCEL_OK; row++)
+        status = read_large(records, index + row, row, places);
+    return status;
 }
 
 static accel_status_t open_records(records_t *records, const char *path, accel_dataset_t *dataset)

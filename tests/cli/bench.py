@@ -36,7 +36,7 @@ def test_list_and_help():
 def test_rows(folder):
     """The arms of ours run; a Python environment that is not there is a missing peer."""
     target = folder / "bench.json"
-    rows = ["four-lines", "log", "loader", "8-ranks"]
+    rows = ["four-lines", "log", "loader", "loader-decode", "8-ranks"]
     scratch = folder / "scratch"
     scratch.mkdir()
     code, out, err = bench("--quick", "--oracle", folder / "none", "--environment", folder / "none", "--json",
@@ -50,7 +50,7 @@ def test_rows(folder):
     assert {match.group(1).split("/")[0] for match in found} == set(rows), out
     for match in found:
         missing = match.group(7).startswith("peer missing: ")
-        assert missing == (match.group(1).split("/")[0] in ("log", "loader")), match.group()
+        assert missing == (match.group(1).split("/")[0] in ("log", "loader", "loader-decode")), match.group()
         assert float(match.group(2)) > 0 or match.group(1).startswith("four-lines"), match.group()
     records(target, found)
 

@@ -322,7 +322,7 @@ static void a_file_that_is_cut_within_a_batch(void)
     }
 }
 
-/* Many fields: more pieces than one call takes. */
+/* Many fields: more pieces than one call takes. Their sum is beyond what is read in one go. */
 static void records_of_many_fields(void)
 {
     enum { FIELDS = 300, RECORDS = 5 };
