@@ -247,6 +247,26 @@ def somebody_presses_stop(place, server):
     ended_well(server, 3)
 
 
+def headers_of_the_users(place, server):
+    """Reach the API; what is no JSON object of texts is refused, without being quoted."""
+    seen = []
+    check = server.api.RequestHandlerClass.parse_request
+
+    class Handler(server.api.RequestHandlerClass):
+        def parse_request(self):
+            good = check(self)
+            seen.append((self.path, self.headers.get("X-Ours")))
+            return good
+
+    server.api.RequestHandlerClass = Handler
+    place.log("headers", 1, WANDB__EXTRA_HTTP_HEADERS='{"X-Ours": "yes"}')
+    expect("headers", {"yes"}, {header for path, header in seen})
+    for wrong in ('{"X-Ours": 1}', '["a secret"]', '{"a": "b\\r\\nc: d"}'):
+        output = place.log("headers", 1, WANDB__EXTRA_HTTP_HEADERS=wrong, code=3)
+        contains("error", "'x_extra_http_headers' is no JSON object of texts", output)
+        expect("secrecy", False, "secret" in output)
+
+
 def a_wrong_key(place, server):
     place.environment["WANDB_API_KEY"] = "0" * 40
     server.key = client.KEY
@@ -316,6 +336,7 @@ def stock_then_ours(place, server):
 CASES = [a_key_is_nowhere, a_sync_is_repeated, a_log_grows_after_its_sync, an_online_run_is_killed,
          a_finish_is_cut_short, the_network_goes_and_returns, segments_of_one_run, online_goes_on,
          a_growing_log_is_followed, two_syncs_at_once, another_name_for_it, somebody_presses_stop,
+         headers_of_the_users,
          a_wrong_key, nobody_answers, wrong_answers, a_broken_log, stock_then_ours]
 
 # Cases in which the client is made to do what a server complains of.

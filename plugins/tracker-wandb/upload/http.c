@@ -3,6 +3,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,14 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../settings.h"
-
 enum { ANSWER_LIMIT = 64 << 20, MAX_REDIRECTS = 5, LONGEST_WAIT = 3600 };
 enum { CONNECT_SECONDS = 30, STALL_SECONDS = 60 };
 
 struct accel__wandb_http {
     CURL *curl;
-    char *base_url, *api_key, *username, *email;
+    char *base_url, *api_key, *username, *email, *http_proxy, *https_proxy;
+    json_t *extra_headers; /* names and values; NULL: none */
     bool insecure;
     accel__wandb_alarm_t *alarm;
     atomic_ullong *moved;
@@ -93,12 +93,46 @@ static char *copy_or_null(const char *text, bool *failed)
     return copy;
 }
 
+accel__wandb_http_options_t accel__wandb_http_options(const accel__wandb_settings_t *settings)
+{
+    return (accel__wandb_http_options_t){.base_url = settings->base_url,
+                                         .username = settings->username,
+                                         .email = settings->email,
+                                         .insecure = settings->insecure_disable_ssl,
+                                         .http_proxy = settings->http_proxy,
+                                         .https_proxy = settings->https_proxy,
+                                         .extra_headers = settings->extra_http_headers};
+}
+
+/* The text is not quoted in the error: such headers carry tokens. */
+static accel_status_t read_extra_headers(const char *text, json_t **headers)
+{
+    const char *name;
+    json_t *value;
+    *headers = text ? json_loads(text, 0, NULL) : NULL;
+    bool good = !text || json_is_object(*headers);
+    json_object_foreach(*headers, name, value)
+    {
+        const char *content = json_string_value(value);
+        good = good && *name && !strpbrk(name, ":\r\n") && content && !strpbrk(content, "\r\n");
+    }
+    if (good)
+        return ACCEL_OK;
+    json_decref(*headers);
+    *headers = NULL;
+    return accel__wandb_fail(ACCEL_ERR_INVALID,
+                             "wandb: 'x_extra_http_headers' is no JSON object of texts");
+}
+
 accel_status_t accel__wandb_http_create(const accel__wandb_http_options_t *options,
                                         accel__wandb_http_t **http)
 {
     *http = NULL;
     (void)pthread_once(&once, init_curl);
+    json_t *extra_headers = NULL;
     accel_status_t status = check_base_url(options->base_url);
+    if (!status)
+        status = read_extra_headers(options->extra_headers, &extra_headers);
     if (status)
         return status;
     accel__wandb_http_t *made = calloc(1, sizeof(*made));
@@ -108,11 +142,15 @@ accel_status_t accel__wandb_http_create(const accel__wandb_http_options_t *optio
         made->api_key = copy_or_null(options->api_key, &failed);
         made->username = copy_or_null(options->username ? options->username : "", &failed);
         made->email = copy_or_null(options->email ? options->email : "", &failed);
+        made->http_proxy = copy_or_null(options->http_proxy, &failed);
+        made->https_proxy = copy_or_null(options->https_proxy, &failed);
+        made->extra_headers = json_incref(extra_headers);
         made->insecure = options->insecure;
         made->alarm = options->alarm;
         made->moved = options->moved;
         made->curl = curl_easy_init();
     }
+    json_decref(extra_headers);
     if (failed || !made->curl) {
         accel__wandb_http_destroy(made);
         return accel__wandb_fail_memory();
@@ -136,6 +174,9 @@ void accel__wandb_http_destroy(accel__wandb_http_t *http)
     free(http->base_url);
     free(http->username);
     free(http->email);
+    free(http->http_proxy);
+    free(http->https_proxy);
+    json_decref(http->extra_headers);
     free(http);
 }
 
@@ -157,6 +198,15 @@ static void count(accel__wandb_http_t *http, size_t bytes)
         atomic_fetch_add(http->moved, bytes);
 }
 
+/* A file is for what was asked for: the words of an error, or of a redirect, go into the reply. */
+static bool wants_file(const accel__wandb_http_t *http)
+{
+    long status = 0;
+    curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &status);
+    return http->request->method == ACCEL__WANDB_GET && http->request->file > 0 && status >= 200 &&
+           status < 300;
+}
+
 static size_t take_body(char *data, size_t size, size_t times, void *context)
 {
     accel__wandb_http_t *http = context;
@@ -167,7 +217,7 @@ static size_t take_body(char *data, size_t size, size_t times, void *context)
         http->too_large = true;
         return 0;
     }
-    if (http->request->method == ACCEL__WANDB_GET && http->request->file > 0) {
+    if (wants_file(http)) {
         http->file_error = accel__wandb_write_all(http->request->file, data, bytes);
         return http->file_error ? 0 : bytes;
     }
@@ -263,8 +313,10 @@ static void set_server(accel__wandb_http_t *http, const char *url)
                *folder = accel__wandb_env("SSL_CERT_DIR");
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    const char *proxy = strncasecmp(url, "https:", 6) ? http->http_proxy : http->https_proxy;
+    if (proxy)
+        curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
     if (http->insecure) {
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -278,18 +330,14 @@ static void set_server(accel__wandb_http_t *http, const char *url)
         curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
         curl_easy_setopt(curl, CURLOPT_USERNAME, "api");
         curl_easy_setopt(curl, CURLOPT_PASSWORD, http->api_key);
-        curl_easy_setopt(curl, CURLOPT_UNRESTRICTED_AUTH, 0L);
     }
 }
 
 static void set_method(accel__wandb_http_t *http, const accel__wandb_request_t *request)
 {
     CURL *curl = http->curl;
-    if (request->method == ACCEL__WANDB_GET) {
-        curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
-        curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
+    if (request->method == ACCEL__WANDB_GET)
         return;
-    }
     if (request->body) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->size);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
@@ -345,6 +393,8 @@ static struct curl_slist *make_headers(accel__wandb_http_t *http,
 {
     struct curl_slist *list = NULL;
     accel__wandb_text_t line = {0};
+    const char *name;
+    json_t *value;
     accel__wandb_text_printf(&line, "User-Agent: accel/%s (libaccel; C)",
                              accel__wandb_host()->version);
     list = add_header(list, line.failed ? "User-Agent: accel" : line.data, failed);
@@ -354,6 +404,11 @@ static struct curl_slist *make_headers(accel__wandb_http_t *http,
         list = add_header(list, line.failed ? "" : line.data, failed);
         put_header(&line, "X-WANDB-USER-EMAIL", http->email);
         list = add_header(list, line.failed ? "" : line.data, failed);
+        json_object_foreach(http->extra_headers, name, value)
+        {
+            put_header(&line, name, json_string_value(value));
+            list = add_header(list, line.failed ? "" : line.data, failed);
+        }
     }
     *failed = *failed || line.failed;
     for (size_t i = 0; i < request->num_headers; i++)
@@ -432,10 +487,12 @@ static void explain(accel__wandb_http_t *http, CURLcode code)
     curl_free(host);
 }
 
-void accel__wandb_http_exchange(accel__wandb_http_t *http, const accel__wandb_request_t *request,
-                                accel__wandb_reply_t *reply)
+/* *next: where the answer sends us on, to free(). */
+static void exchange_once(accel__wandb_http_t *http, const accel__wandb_request_t *request,
+                          accel__wandb_reply_t *reply, char **next)
 {
     bool failed = false;
+    const char *location = NULL;
     *reply = (accel__wandb_reply_t){.retry_after = -1, .rate_remaining = -1, .rate_reset = -1};
     http->request = request;
     http->reply = reply;
@@ -453,16 +510,38 @@ void accel__wandb_http_exchange(accel__wandb_http_t *http, const accel__wandb_re
     curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, headers);
     CURLcode code = failed ? CURLE_OUT_OF_MEMORY : perform(http->curl);
     reply->outcome = judge(http, code);
-    if (reply->outcome == ACCEL__WANDB_ANSWERED)
+    if (reply->outcome == ACCEL__WANDB_ANSWERED) {
         curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &reply->status);
-    else
+        curl_easy_getinfo(http->curl, CURLINFO_REDIRECT_URL, &location);
+    } else {
         explain(http, code);
+    }
+    *next = location ? strdup(location) : NULL;
     if (reply->body.data && strlen(reply->body.data) == reply->body.length)
         hide_key(http, reply->body.data);
     curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL);
     curl_slist_free_all(headers);
     http->request = NULL;
     http->reply = NULL;
+}
+
+/* Redirects are followed here, not by curl: what goes with a request is decided for each address
+ * anew, so that neither the key nor a header of the user's reaches a server that is not theirs. */
+void accel__wandb_http_exchange(accel__wandb_http_t *http, const accel__wandb_request_t *request,
+                                accel__wandb_reply_t *reply)
+{
+    accel__wandb_request_t hop = *request;
+    char *url = NULL, *next = NULL;
+    for (int hops = 0;; hops++) {
+        exchange_once(http, &hop, reply, &next);
+        free(url);
+        url = next;
+        if (!url || request->method != ACCEL__WANDB_GET || hops == MAX_REDIRECTS)
+            break;
+        accel__wandb_reply_free(reply);
+        hop.url = url;
+    }
+    free(url);
 }
 
 bool accel__wandb_reply_good(const accel__wandb_reply_t *reply)

@@ -11,8 +11,7 @@
 
 #include <stdint.h>
 
-#include "../host.h"
-#include "../text.h"
+#include "../settings.h"
 #include "alarm.h"
 
 typedef struct accel__wandb_http accel__wandb_http_t;
@@ -22,11 +21,16 @@ typedef struct {
     const char *api_key;          /* NULL: none */
     const char *username, *email; /* X-WANDB-USERNAME, X-WANDB-USER-EMAIL; NULL: empty */
     bool insecure;
-    accel__wandb_alarm_t *alarm; /* ends transfers when cancelled; NULL: nothing does */
-    atomic_ullong *moved;        /* counts bytes sent and received; NULL: not wanted */
+    const char *http_proxy, *https_proxy; /* instead of the environment's; NULL: those */
+    const char *extra_headers;            /* a JSON object of texts, for the base URL's server */
+    accel__wandb_alarm_t *alarm;          /* ends transfers when cancelled; NULL: nothing does */
+    atomic_ullong *moved;                 /* counts bytes sent and received; NULL: not wanted */
 } accel__wandb_http_options_t;
 
-/* `base_url` is checked: http or https, a host, no user or password within. */
+/* What the settings say of a server; key, alarm and counter are the caller's to add. */
+accel__wandb_http_options_t accel__wandb_http_options(const accel__wandb_settings_t *settings);
+
+/* `base_url` is checked: http or https, a host, no user or password within; and the headers. */
 accel_status_t accel__wandb_http_create(const accel__wandb_http_options_t *options,
                                         accel__wandb_http_t **http);
 void accel__wandb_http_destroy(accel__wandb_http_t *http);

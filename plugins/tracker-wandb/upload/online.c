@@ -151,13 +151,9 @@ static accel_status_t ask_past(accel__wandb_run_t *run, const char *key, accel__
         .most = 60,
         .deadline = accel__wandb_monotonic() + settings->init_timeout};
     double timeout = isnan(settings->graphql_timeout) ? 30 : settings->graphql_timeout;
-    accel_status_t status = accel__wandb_http_create(
-        &(accel__wandb_http_options_t){.base_url = settings->base_url,
-                                       .api_key = key,
-                                       .username = settings->username,
-                                       .email = settings->email,
-                                       .insecure = settings->insecure_disable_ssl},
-        &http);
+    accel__wandb_http_options_t options = accel__wandb_http_options(settings);
+    options.api_key = key;
+    accel_status_t status = accel__wandb_http_create(&options, &http);
     if (!status)
         status =
             accel__wandb_past_ask(http, settings->entity, settings->project, settings->run_id,

@@ -120,16 +120,11 @@ void accel__wandb_upload_set(accel__wandb_uploader_t *up, bool *flag)
 
 accel_status_t accel__wandb_upload_http(accel__wandb_uploader_t *up, accel__wandb_http_t **http)
 {
-    const accel__wandb_settings_t *settings = up->settings;
-    return accel__wandb_http_create(
-        &(accel__wandb_http_options_t){.base_url = settings->base_url,
-                                       .api_key = up->api_key,
-                                       .username = settings->username,
-                                       .email = settings->email,
-                                       .insecure = settings->insecure_disable_ssl,
-                                       .alarm = &up->alarm,
-                                       .moved = &up->moved},
-        http);
+    accel__wandb_http_options_t options = accel__wandb_http_options(up->settings);
+    options.api_key = up->api_key;
+    options.alarm = &up->alarm;
+    options.moved = &up->moved;
+    return accel__wandb_http_create(&options, http);
 }
 
 static double either(double setting, double usual)
