@@ -15,8 +15,8 @@ int main(void)
 
     ACCEL_CHECK(accel_wandb_init(
         ACCEL_DICT("project", "hello", "config", ACCEL_DICT("learning_rate", 0.1)), &run));
-    ACCEL_CHECK(accel_wandb_run_define_metric(run, "loss",
-                                              ACCEL_WANDB_METRIC_OPTIONS(.summary = "min")));
+    ACCEL_CHECK(
+        accel_wandb_run_define_metric(run, "loss", ACCEL_WANDB_METRIC_OPTIONS(.summary = "min")));
     for (int step = 0; step < 100; step++)
         ACCEL_CHECK(accel_wandb_run_log(run, ACCEL_DICT("loss", exp(-0.1 * step)), step));
     ACCEL_CHECK(accel_wandb_run_finish(run, 0));

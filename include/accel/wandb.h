@@ -43,8 +43,8 @@ typedef struct accel_wandb_run accel_wandb_run_t;
  * server's answer at most WANDB_INIT_TIMEOUT (90 s). On failure *run is NULL.
  *
  * A run that nobody finished is finished when the process calls exit() or returns from main(),
- * with that exit code, as in Python. A process that dies otherwise (a signal, abort(), _exit())
- * leaves a log without an end: everything it logged is uploaded by a sync, and the run is then
+ * with that exit code, as in Python (with glibc). A process that dies otherwise (a signal,
+ * abort(), _exit()) leaves a log without an end: a sync uploads all of it, and the run is then
  * "failed". A forked child ends nothing of its parent's. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_init(const accel_item_t *arguments,
                                                           accel_wandb_run_t **run);
@@ -180,8 +180,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_use_artifact(
 
 /* wandb.Api().artifact(name, type): the same without a run. Entity and project, where the name has
  * none, are WANDB_ENTITY (else the API key's owner) and WANDB_PROJECT. */
-ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_artifact_get(
-    const char *name, const char *type, accel_wandb_artifact_t **artifact);
+ACCEL_API ACCEL_NODISCARD accel_status_t
+accel_wandb_artifact_get(const char *name, const char *type, accel_wandb_artifact_t **artifact);
 
 /* run.log_artifact(artifact).wait(timeout): wait until the artifact of that name which this run
  * logged last is on the server, at most `timeout` seconds (above 0): then ACCEL_ERR_TIMEOUT, and it
@@ -262,12 +262,12 @@ typedef enum accel_wandb_sync_event {
 /* Texts are valid during the call, and NULL where they are not known. */
 typedef struct accel_wandb_sync_progress {
     accel_wandb_sync_event_t event;
-    const char *log;              /* its path */
-    const char *text;             /* one line; RUNNING: what is in the way at the moment */
-    const char *url;              /* of the run's page */
-    int64_t index, total;         /* which log of how many, from 0 */
+    const char *log;               /* its path */
+    const char *text;              /* one line; RUNNING: what is in the way at the moment */
+    const char *url;               /* of the run's page */
+    int64_t index, total;          /* which log of how many, from 0 */
     int64_t log_bytes, sent_bytes; /* of the log: its size, and how far it has been read and sent */
-    int64_t num_rows, num_files;  /* sent so far */
+    int64_t num_rows, num_files;   /* sent so far */
 } accel_wandb_sync_progress_t;
 
 /* Called from the thread that called accel_wandb_sync(), NOTE also from others. False ends it: what

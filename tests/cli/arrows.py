@@ -21,6 +21,7 @@ ALLOWED["accelerator"] = {"base", "comm", "state", *SIBLINGS}
 PUBLIC = {
     "comm.h": "comm", "data.h": "data", "model.h": "train", "optimizer.h": "train",
     "track.h": "track", "wandb.h": "track", "plugin/tracker_v1.h": "track",
+    "plugin/wandb_v1.h": "track",
     "launch.h": "launch", "safetensors.h": "checkpoint", "accelerator.h": "accelerator", "accel.h": "accelerator",
 }
 STANDARD = {"stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h"}

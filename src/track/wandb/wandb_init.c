@@ -24,27 +24,18 @@ static void finish_open(int exit_code)
     pthread_mutex_unlock(&open_runs.lock);
 }
 
-#ifdef __GLIBC__
 static void at_exit(int exit_code, void *context)
 {
     (void)context;
     finish_open(exit_code);
 }
-#else
-static void at_exit(void)
-{
-    finish_open(0);
-}
-#endif
 
 static void remember(accel_wandb_run_t *run)
 {
     pthread_mutex_lock(&open_runs.lock);
     if (!open_runs.registered) {
-#ifdef __GLIBC__
+#ifdef __GLIBC__ /* elsewhere nobody tells the exit code */
         open_runs.registered = on_exit(at_exit, NULL) == 0;
-#else
-        open_runs.registered = atexit(at_exit) == 0;
 #endif
     }
     run->next = open_runs.first;

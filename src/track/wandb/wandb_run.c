@@ -251,7 +251,7 @@ accel_status_t accel_wandb_run_log_commit(accel_wandb_run_t *run, const accel_it
 accel_status_t accel_wandb_run_define_metric(accel_wandb_run_t *run, const char *name,
                                              const accel_wandb_metric_options_t *options)
 {
-    accel_wandb_metric_options_t given;
+    accel_wandb_metric_options_t given = {.struct_size = sizeof(given)};
     accel__wandb_call_t call;
     accel_status_t status =
         accel__options_read(&given, sizeof(given), options, "accel_wandb_metric_options_t");
