@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The code of the guide's page on data: arrays, a callback, a file of records, texts of any length, a
- * corpus of tokens in two files, a stream, resuming, metrics, a list of inputs. Prints the same on
- * any number of processes.
+/* The code of the guide's page on data: arrays, a callback, a file of records, texts of any length,
+ * a corpus of tokens in two files, a stream, resuming, metrics, a list of inputs. Prints the same
+ * on any number of processes.
  *
  *     ./guide_data [DIRECTORY] ; accel launch -n 2 ./guide_data */
 #include <math.h>
@@ -167,7 +167,7 @@ static void records(accel_t *accelerator, const char *path)
 
 /* ---- texts that vary in length, batches of similar ones ---- */
 
-static const char *const texts[] = {"a",    "quick", "brown", "fox",  "jumps",
+static const char *const texts[] = {"a",    "quick", "brown", "fox", "jumps",
                                     "over", "the",   "lazy",  "dog", "today"};
 enum { TEXTS = sizeof(texts) / sizeof(texts[0]) };
 
@@ -275,8 +275,8 @@ static void corpus(accel_t *accelerator, const char *directory)
         ACCEL_CHECK(accel_token_dataset_create(
             ACCEL_TOKEN_OPTIONS(.path = paths[f], .sequence_length = 64), &shards[f]));
     ACCEL_CHECK(accel_concat_dataset_create(shards, 2, &dataset));
-    ACCEL_CHECK(accel_loader_create(
-        dataset, ACCEL_LOADER_OPTIONS(.batch_size = 8, .shuffle = true), &loader));
+    ACCEL_CHECK(accel_loader_create(dataset, ACCEL_LOADER_OPTIONS(.batch_size = 8, .shuffle = true),
+                                    &loader));
     ACCEL_CHECK(accel_prepare_loader(accelerator, loader));
     ACCEL_EPOCH(loader, 0, &batch) {
         const int64_t *inputs = (const int64_t *)batch.fields[0].data;  /* [rows, 64] */

@@ -79,11 +79,10 @@ int main(int argc, char **argv)
     accel_dataset_t *dataset;
     accel_loader_t *loader;
 
-    ACCEL_CHECK(accel_dataset_create(
-        ACCEL_DATASET_OPTIONS(.length = samples, .get = decode,
-                              .context = (void *)(uintptr_t)file, .fields = &field,
-                              .num_fields = 1),
-        &dataset));
+    ACCEL_CHECK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = samples, .get = decode,
+                                                           .context = (void *)(uintptr_t)file,
+                                                           .fields = &field, .num_fields = 1),
+                                     &dataset));
     ACCEL_CHECK(accel_loader_create(
         dataset,
         ACCEL_LOADER_OPTIONS(.batch_size = round_argument(argc, argv, 2, "the batch size"),

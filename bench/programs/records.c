@@ -2,8 +2,8 @@
 /* The time of an epoch of shuffled batches from a file of records, and of what no loader can beat:
  *     records loader PATH RECORD BATCH
  *     records copy PATH RECORD BATCH
- * `copy` maps the file and copies the same records, in the same order, into memory of one batch. One
- * sample of the benchmark is one epoch. */
+ * `copy` maps the file and copies the same records, in the same order, into memory of one batch.
+ * One sample of the benchmark is one epoch. */
 #include <accel/accel.h>
 
 #include <fcntl.h>

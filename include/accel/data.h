@@ -69,7 +69,7 @@ ACCEL_API accel_split_t accel_split(int64_t length, int64_t num_processes, int64
 /* ---- the loader: order and batches of one's own ---- */
 
 /* Write the epoch's order into `order`: `count` sample numbers, any of them more than once or not
- * at all. The same on every rank, which prepared loaders compare. Called by accel_loader_begin(). */
+ * at all. The same on every rank, which prepared loaders compare. For accel_loader_begin(). */
 typedef accel_status_t (*accel_sampler_fn)(void *context, int64_t epoch, int64_t count,
                                            int64_t *order);
 
@@ -183,7 +183,8 @@ ACCEL_API void accel_loader_destroy(accel_loader_t *loader);
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_loader_begin(accel_loader_t *loader, int64_t epoch);
 
 /* The next batch: ACCEL_OK, or ACCEL_END after the last, which also ends the epoch, as an
- * error does. All ranks make equally many steps. Collective if the loader dispatches; else local. */
+ * error does. All ranks make equally many steps. Collective if the loader dispatches, else
+ * local. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_loader_next(accel_loader_t *loader,
                                                            accel_batch_t *batch);
 
@@ -224,8 +225,8 @@ static inline void accel_loader_leave(accel_loader_t **loader)
 /* ---- going on in the middle of an epoch ---- */
 
 /* skip_first_batches: the next accel_loader_begin() starts `batches` steps later, and batch.step
- * there. Costs nothing where samples have numbers; a stream reads what it skips. Local, and the same
- * on every rank. */
+ * there. Costs nothing where samples have numbers; a stream reads what it skips. Local; the same on
+ * every rank. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_loader_skip(accel_loader_t *loader, int64_t batches);
 
 /* Where a loader stands, in plain numbers that a program may store: equal on all ranks. Positions

@@ -43,10 +43,10 @@ typedef struct accel_sample accel_sample_t;
 typedef accel_status_t (*accel_varying_sample_fn)(void *context, int64_t index,
                                                   accel_sample_t *sample);
 
-/* Memory for a field of the sample that is being read, of this shape (the field's ndim extents, 0 or
- * more; NULL for ndim 0), uninitialised, aligned for its dtype, of the loader's. NULL if there is
- * none or the shape does not fit the field: return any error then, the text is made. Only within
- * the callback, once a field. */
+/* Memory for a field of the sample that is being read, of this shape: the field's ndim extents, 0 or
+ * more (NULL for ndim 0). It is uninitialised, aligned for its dtype, and the loader's. NULL if
+ * there is none, or the shape does not fit the field: return any error then, the text is made. Only
+ * within the callback, once a field. */
 ACCEL_API void *accel_sample_field(accel_sample_t *sample, int32_t field, const int64_t *shape);
 
 /* ---- map-style ---- */
@@ -89,7 +89,7 @@ typedef struct accel_token_options {
     int32_t token_size;      /* bytes of each: 2 (0), 4 or 1 */
     uint64_t header_size;    /* bytes before the first */
     int64_t sequence_length; /* of a sample; required */
-    int64_t stride;          /* from the start of a sample to that of the next; 0: sequence_length */
+    int64_t stride;          /* from a sample's start to the next one's; 0: sequence_length */
     accel_dtype_t dtype;     /* of the fields: ACCEL_I64 (0) or ACCEL_I32 */
 } accel_token_options_t;
 

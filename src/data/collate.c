@@ -134,11 +134,10 @@ accel_status_t accel__collate(const accel__collate_t *how, const accel__samples_
     status = check_given(&batch, status);
     if (status == ACCEL_OK)
         return ACCEL_OK;
-    return accel__fail(status,
-                       "the collate callback failed at the batch that begins with sample %lld: %s",
-                       (long long)indices[0],
-                       accel__failures() != failures ? accel_last_error()
-                                                     : accel_status_name(status));
+    return accel__fail(
+        status, "the collate callback failed at the batch that begins with sample %lld: %s",
+        (long long)indices[0],
+        accel__failures() != failures ? accel_last_error() : accel_status_name(status));
 }
 
 accel_status_t accel__collate_nothing(const accel__collate_t *how, accel__collated_t *collated)

@@ -92,10 +92,9 @@ accel_status_t accel__field_measure(const accel__field_t *field, const int64_t *
             return accel__fail(ACCEL_ERR_INVALID, "%s: field '%s' has extent %lld in dimension %d",
                                what, field->name, (long long)shape[d], (int)d);
         if (field->shape[d] != ACCEL_VARIES && shape[d] != field->shape[d])
-            return accel__fail(ACCEL_ERR_INVALID,
-                               "%s: field '%s' has extent %lld in dimension %d; expected %lld", what,
-                               field->name, (long long)shape[d], (int)d,
-                               (long long)field->shape[d]);
+            return accel__fail(
+                ACCEL_ERR_INVALID, "%s: field '%s' has extent %lld in dimension %d; expected %lld",
+                what, field->name, (long long)shape[d], (int)d, (long long)field->shape[d]);
         if (!accel__mul_size(*size, (size_t)shape[d], size) || *size > PTRDIFF_MAX / 2)
             return accel__fail(ACCEL_ERR_INVALID, "%s: field '%s' is too large", what, field->name);
     }

@@ -114,10 +114,11 @@ static accel_status_t check(const char *what, accel_dataset_t *const *datasets, 
             return accel__fail(ACCEL_ERR_INVALID, "%s: dataset %d has other fields than dataset 0",
                                what, (int)d);
         if (!datasets[0]->get_varying != !datasets[d]->get_varying)
-            return accel__fail(ACCEL_ERR_UNSUPPORTED,
-                               "%s: `get_varying` gives the samples of dataset %d, and not those of "
-                               "dataset 0; expected all or none",
-                               what, (int)(datasets[d]->get_varying ? d : 0));
+            return accel__fail(
+                ACCEL_ERR_UNSUPPORTED,
+                "%s: `get_varying` gives the samples of dataset %d, and not those of "
+                "dataset 0; expected all or none",
+                what, (int)(datasets[d]->get_varying ? d : 0));
         if (__builtin_add_overflow(length, datasets[d]->length, &length))
             return accel__fail(ACCEL_ERR_INVALID, "%s: too many samples", what);
     }

@@ -64,8 +64,7 @@ static accel_status_t add(gathering_t *gathering, void *to, size_t size)
 static accel_status_t read_one_field(const records_t *records, int64_t index, int64_t count,
                                      void *const *places)
 {
-    struct iovec piece = {.iov_base = places[0],
-                          .iov_len = (size_t)count * records->record_size};
+    struct iovec piece = {.iov_base = places[0], .iov_len = (size_t)count * records->record_size};
 
     return accel__file_read(&records->file, offset_of(records, index), &piece, 1);
 }
@@ -135,8 +134,8 @@ static accel_status_t open_records(records_t *records, const char *path, accel_d
     accel_status_t status;
 
     if (accel__fields_vary(dataset->fields, dataset->num_fields))
-        return accel__fail(ACCEL_ERR_INVALID, "%s: records of a fixed size have no fields that vary",
-                           path);
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "%s: records of a fixed size have no fields that vary", path);
     for (int32_t f = 0; f < dataset->num_fields; f++)
         if (__builtin_add_overflow(records->record_size, dataset->fields[f].size,
                                    &records->record_size))

@@ -34,9 +34,8 @@ static accel_status_t read_chunk(const tokens_t *tokens, int64_t first, int64_t 
     } raw;
     struct iovec piece = {.iov_base = tokens->token_size == 4 ? (void *)chunk : &raw,
                           .iov_len = (size_t)count * tokens->token_size};
-    accel_status_t status =
-        accel__file_read(&tokens->file,
-                         tokens->header_size + (uint64_t)first * tokens->token_size, &piece, 1);
+    accel_status_t status = accel__file_read(
+        &tokens->file, tokens->header_size + (uint64_t)first * tokens->token_size, &piece, 1);
 
     if (status != ACCEL_OK)
         return status;
@@ -189,11 +188,11 @@ accel_status_t accel_token_dataset_create(const accel_token_options_t *options,
     status = read_options(&read, options, what);
     if (status != ACCEL_OK)
         return status;
-    status = accel__dataset_init(
-        what,
-        (accel_field_t[]){{"inputs", read.dtype, 1, {read.sequence_length}},
-                          {"targets", read.dtype, 1, {read.sequence_length}}},
-        2, &made);
+    status =
+        accel__dataset_init(what,
+                            (accel_field_t[]){{"inputs", read.dtype, 1, {read.sequence_length}},
+                                              {"targets", read.dtype, 1, {read.sequence_length}}},
+                            2, &made);
     if (status != ACCEL_OK)
         return status;
     status = make(&read, made);

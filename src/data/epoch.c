@@ -67,10 +67,9 @@ static accel_status_t begin_stream(const accel_loader_t *loader, int64_t epoch)
         return accel__fail(ACCEL_ERR_INVALID,
                            "%s returned %d for epoch %lld; expected ACCEL_OK or an error",
                            dataset->what, (int)status, (long long)epoch);
-    return accel__fail(status, "%s failed at the start of epoch %lld: %s", dataset->what,
-                       (long long)epoch,
-                       accel__failures() != failures ? accel_last_error()
-                                                     : accel_status_name(status));
+    return accel__fail(
+        status, "%s failed at the start of epoch %lld: %s", dataset->what, (long long)epoch,
+        accel__failures() != failures ? accel_last_error() : accel_status_name(status));
 }
 
 static accel_status_t start(accel_loader_t *loader, int64_t epoch)

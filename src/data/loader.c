@@ -32,9 +32,10 @@ static accel_status_t check_kinds(const accel_loader_t *loader, bool split_batch
     const accel_loader_options_t *options = &loader->options;
 
     if (options->batch_sampler && split_batches)
-        return accel__fail(ACCEL_ERR_INVALID,
-                           "split_batches with a batch sampler, whose batches are handed out whole; "
-                           "expected split_batches off");
+        return accel__fail(
+            ACCEL_ERR_INVALID,
+            "split_batches with a batch sampler, whose batches are handed out whole; "
+            "expected split_batches off");
     if (options->presharded && dispatches)
         return accel__fail(ACCEL_ERR_INVALID,
                            "presharded data is read by every rank; expected dispatch_batches off");

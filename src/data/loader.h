@@ -22,7 +22,7 @@ typedef struct accel__dispatch_note {
 
 /* Batches that came from the main process. */
 typedef struct accel__dispatch {
-    accel__collated_t whole;  /* what was read, where it is received */
+    accel__collated_t whole; /* what was read, where it is received */
     int64_t *whole_indices;
     accel__collated_t *parts; /* this rank's, one for each that is kept */
     int64_t **indices;

@@ -19,7 +19,7 @@ typedef struct accel__plan {
     int64_t start;          /* samples, or batches, that were handed out before */
     int64_t steps;          /* left from there */
     const int64_t *order;   /* sample at each position; NULL: position itself */
-    const int64_t *offsets; /* batch b is order[offsets[b]] up to offsets[b + 1]; NULL: no batches */
+    const int64_t *offsets; /* batch b is order[offsets[b]] up to [offsets[b + 1]]; NULL: none */
     const int64_t *lengths; /* presharded: samples of each of num_ranks ranks; NULL: sharded here */
     int64_t num_ranks;
     int64_t multiple; /* > 1: a step's rows are filled up to a multiple of this */

@@ -164,8 +164,7 @@ static accel_status_t allocate(accel__reader_t *reader, const accel__plan_t *pla
     if (!reader->slots)
         return accel__fail_memory("a loader's batches", (size_t)count * sizeof(*reader->slots));
     while (reader->num_slots < count) {
-        accel_status_t status =
-            accel__slot_init(&reader->slots[reader->num_slots], plan, capacity);
+        accel_status_t status = accel__slot_init(&reader->slots[reader->num_slots], plan, capacity);
 
         if (status != ACCEL_OK) {
             accel__reader_clear(reader);

@@ -13,7 +13,7 @@ void accel__batches_free(accel_batches_t *batches)
     *batches = (accel_batches_t){0};
 }
 
-/* Room for `count` numbers, of which the first `used` are kept; doubled, so that adding is cheap. */
+/* Room for `count` numbers, of which `used` are kept; doubled, so that adding is cheap. */
 static accel_status_t reserve(int64_t **numbers, int64_t *room, int64_t used, int64_t count)
 {
     int64_t wanted = *room < INT64_MAX / 4 ? 2 * *room : count, *larger;
@@ -85,8 +85,8 @@ static accel_status_t add(accel_batches_t *batches, const int64_t *indices, int6
                            indices ? "a batch without samples" : "indices is NULL");
     status = check_numbers("accel_batches_add: the batch", indices, count, batches->samples);
     if (status == ACCEL_OK)
-        status = reserve(&batches->numbers, &batches->room, batches->length,
-                         batches->length + count);
+        status =
+            reserve(&batches->numbers, &batches->room, batches->length, batches->length + count);
     if (status == ACCEL_OK)
         status = reserve(&batches->offsets, &batches->offsets_room, batches->count + 1,
                          batches->count + 2);
@@ -170,10 +170,9 @@ static accel_status_t compare_orders(accel_loader_t *loader)
     }
     for (int64_t rank = 1; status == ACCEL_OK && rank < loader->num_ranks; rank++)
         if (all[rank] != all[0])
-            status = accel__fail(ACCEL_ERR_MISMATCH,
-                                 "%s: the %s gave rank %lld another order than rank 0", call,
-                                 loader->options.sampler ? "sampler" : "batch sampler",
-                                 (long long)rank);
+            status = accel__fail(
+                ACCEL_ERR_MISMATCH, "%s: the %s gave rank %lld another order than rank 0", call,
+                loader->options.sampler ? "sampler" : "batch sampler", (long long)rank);
     free(all);
     return status;
 }

@@ -195,8 +195,7 @@ static accel_tensor_t *view_of(accel__samples_t *samples, int64_t row, int32_t f
 /* What does not vary has its place in the batch. */
 static void *fixed_place(const accel__samples_t *samples, int64_t row, int32_t field)
 {
-    return (char *)samples->fields[field].data +
-           (size_t)row * samples->dataset->fields[field].size;
+    return (char *)samples->fields[field].data + (size_t)row * samples->dataset->fields[field].size;
 }
 
 static accel_status_t sample_field(const accel_sample_t *sample, int32_t field,
@@ -211,8 +210,7 @@ static accel_status_t sample_field(const accel_sample_t *sample, int32_t field,
     if (field < 0 || field >= dataset->num_fields)
         return accel__fail(ACCEL_ERR_INVALID, "accel_sample_field: field %d; expected 0 to %d",
                            (int)field, (int)dataset->num_fields - 1);
-    status =
-        accel__field_measure(&dataset->fields[field], shape, "accel_sample_field", &size);
+    status = accel__field_measure(&dataset->fields[field], shape, "accel_sample_field", &size);
     if (status != ACCEL_OK)
         return status;
     view = view_of(samples, sample->row, field);

@@ -39,8 +39,8 @@ void accel__samples_fini(accel__samples_t *samples);
 /* Begin again; what was read is gone. */
 void accel__samples_clear(accel__samples_t *samples);
 
-/* Read samples by their numbers into the first rows. Gives up between two of them once *cancelled is
- * set. */
+/* Read samples by their numbers into the first rows. Gives up between two of them once *cancelled
+ * is set. */
 accel_status_t accel__samples_read(accel__samples_t *samples, const int64_t *indices, int64_t count,
                                    const atomic_bool *cancelled);
 

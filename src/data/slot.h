@@ -31,11 +31,11 @@ const accel_tensor_t *accel__slot_fields(const accel__slot_t *slot, int32_t *num
 /* ---- a stream's place ---- */
 
 typedef struct accel__source {
-    int64_t position;          /* samples read */
-    bool ended;                /* ACCEL_END was seen */
-    accel__samples_t first;    /* the first global batch, if the last is filled up with it */
+    int64_t position;       /* samples read */
+    bool ended;             /* ACCEL_END was seen */
+    accel__samples_t first; /* the first global batch, if the last is filled up with it */
     int64_t num_first;
-    accel__samples_t scratch;  /* one sample of another rank */
+    accel__samples_t scratch; /* one sample of another rank */
     bool allocated;
 } accel__source_t;
 

@@ -48,8 +48,8 @@ void accel__source_fini(accel__source_t *stream)
 static accel_status_t read_sample(accel__source_t *stream, accel__samples_t *to, int64_t row,
                                   const accel__plan_t *plan)
 {
-    accel_status_t status = stream->ended ? ACCEL_END
-                                          : accel__samples_next(to, row, stream->position);
+    accel_status_t status =
+        stream->ended ? ACCEL_END : accel__samples_next(to, row, stream->position);
 
     stream->ended |= status == ACCEL_END;
     if (status != ACCEL_OK)

@@ -43,8 +43,8 @@ static accel_status_t copy_unchanged(const accel_tensor_t *tensor, accel_tensor_
     return status;
 }
 
-static accel_status_t check(const accel_tensor_t *tensor, double pad_index, accel__element_t *element,
-                            accel_tensor_t **padded)
+static accel_status_t check(const accel_tensor_t *tensor, double pad_index,
+                            accel__element_t *element, accel_tensor_t **padded)
 {
     static const char what[] = "accel_pad_across_processes";
     accel_status_t status = accel__tensor_check(tensor, what);

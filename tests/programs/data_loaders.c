@@ -4,8 +4,8 @@
  *     KIND SAMPLES BATCH_SIZE PROCESSES FLAGS SEED SKIP WORKERS
  *
  * KIND: map, stream, batches (of sizes SEED-dependent); FLAGS: letters of s (split_batches), d
- * (drop_last), e (even_batches), p (dispatch_batches), h (shuffle), or -. The ranks are threads. For
- * each, a line of JSON: {"ranks": [[[index, ...], ...], ...], "metrics": [index, ...]} */
+ * (drop_last), e (even_batches), p (dispatch_batches), h (shuffle), or -. The ranks are threads.
+ * For each, a line of JSON: {"ranks": [[[index, ...], ...], ...], "metrics": [index, ...]} */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ typedef struct rank {
     const configuration_t *configuration;
     accel_thread_ranks_t *threads;
     int32_t index;
-    int64_t next; /* of the stream */
+    int64_t next;            /* of the stream */
     char *batches, *metrics; /* as JSON */
     size_t batches_size, metrics_size;
 } rank_t;
@@ -158,8 +158,8 @@ static void *run_rank(void *argument)
     accel_loader_t *loader = make_loader(rank, dataset);
     accel_t *accelerator;
 
-    ACCEL_CHECK(accel_create(
-        ACCEL_OPTIONS(.threads = rank->threads, .process_index = rank->index), &accelerator));
+    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.threads = rank->threads, .process_index = rank->index),
+                             &accelerator));
     ACCEL_CHECK(accel_prepare_loader(accelerator, loader));
     run_epoch(rank, accelerator, loader);
     accel_loader_destroy(loader);

@@ -30,9 +30,9 @@ static accel_dataset_t *never_asked(int64_t length)
     const accel_field_t field = {.name = "index", .dtype = ACCEL_I64};
     accel_dataset_t *dataset;
 
-    CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = length, .get = never,
-                                                        .fields = &field, .num_fields = 1),
-                                  &dataset));
+    CHECK_OK(accel_dataset_create(
+        ACCEL_DATASET_OPTIONS(.length = length, .get = never, .fields = &field, .num_fields = 1),
+        &dataset));
     return dataset;
 }
 
@@ -92,11 +92,14 @@ static void check_row(accel_t *accelerator, const json_t *row, accel_loader_t *l
 static void run_row(accel_t *accelerator, const json_t *row, int64_t rank, size_t kind)
 {
     data_count_t count = {.length = rank == 0 ? vectors_int(row, "dataset_len") : -1};
-    accel_loader_options_t options = *ACCEL_LOADER_OPTIONS(
-        .batch_size = vectors_int(row, "batch_size"), .drop_last = vectors_bool(row, "drop_last"),
-        .split_batches = vectors_bool(row, "split_batches") ? ACCEL_ON : ACCEL_OFF,
-        .num_workers = kind > 1 ? 2 : 0, .prefetch = kind > 0 ? ACCEL_ON : ACCEL_OFF,
-        .dispatch_batches = kind % 2 ? ACCEL_ON : ACCEL_DEFAULT);
+    accel_loader_options_t options =
+        *ACCEL_LOADER_OPTIONS(.batch_size = vectors_int(row, "batch_size"),
+                              .drop_last = vectors_bool(row, "drop_last"),
+                              .split_batches =
+                                  vectors_bool(row, "split_batches") ? ACCEL_ON : ACCEL_OFF,
+                              .num_workers = kind > 1 ? 2 : 0,
+                              .prefetch = kind > 0 ? ACCEL_ON : ACCEL_OFF,
+                              .dispatch_batches = kind % 2 ? ACCEL_ON : ACCEL_DEFAULT);
     accel_dataset_t *dataset = kind % 2 == 0 ? data_stream(&count, rank == 0 && kind == 2)
                                : rank == 0   ? data_indices(count.length)
                                              : never_asked(1);
@@ -340,9 +343,9 @@ static void failing(int rank, int size)
     accel_loader_t *loader;
     accel_batch_t batch;
 
-    CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 40, .get = fails_at_9,
-                                                        .fields = &field, .num_fields = 1),
-                                  &dataset));
+    CHECK_OK(accel_dataset_create(
+        ACCEL_DATASET_OPTIONS(.length = 40, .get = fails_at_9, .fields = &field, .num_fields = 1),
+        &dataset));
     loader = loader_of(accelerator, dataset,
                        *ACCEL_LOADER_OPTIONS(.batch_size = 2, .dispatch_batches = ACCEL_ON));
     for (int64_t epoch = 0; epoch < 2; epoch++) {
@@ -357,9 +360,9 @@ static void failing(int rank, int size)
     }
     CHECK_OK(accel_wait_for_everyone(accelerator)); /* nothing is broken */
     accel_loader_destroy(loader);
-    loader = loader_of(accelerator, dataset,
-                       *ACCEL_LOADER_OPTIONS(.batch_size = 1, .dispatch_batches = ACCEL_ON,
-                                             .collate = pack));
+    loader = loader_of(
+        accelerator, dataset,
+        *ACCEL_LOADER_OPTIONS(.batch_size = 1, .dispatch_batches = ACCEL_ON, .collate = pack));
     CHECK_OK(accel_loader_begin(loader, 0));
     CHECK(accel_loader_next(loader, &batch) < 0);
     CHECK_ERROR("which cannot be dispatched");
@@ -392,9 +395,9 @@ static void dying(int rank, int size)
     accel_status_t status;
 
     (void)size;
-    CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 40, .get = dies_at_9,
-                                                        .fields = &field, .num_fields = 1),
-                                  &dataset));
+    CHECK_OK(accel_dataset_create(
+        ACCEL_DATASET_OPTIONS(.length = 40, .get = dies_at_9, .fields = &field, .num_fields = 1),
+        &dataset));
     loader = loader_of(accelerator, dataset,
                        *ACCEL_LOADER_OPTIONS(.batch_size = 2, .dispatch_batches = ACCEL_ON,
                                              .prefetch = ACCEL_OFF));
@@ -418,4 +421,5 @@ static void main_process_dies(void)
 }
 
 TEST_MAIN(TEST(rows_1_and_2), TEST(rows_3), TEST(rows_4), TEST(samples_that_vary),
-          TEST(batches_of_ones_own), TEST(states), TEST(errors_are_everybodys), TEST(main_process_dies))
+          TEST(batches_of_ones_own), TEST(states), TEST(errors_are_everybodys),
+          TEST(main_process_dies))

@@ -117,9 +117,9 @@ static void presharded(int rank, int size)
         check_presharded(
             accelerator, &cases[c], rank, size,
             *ACCEL_LOADER_OPTIONS(.batch_size = 4, .presharded = true, .drop_last = true));
-        check_presharded(accelerator, &cases[c], rank, size,
-                         *ACCEL_LOADER_OPTIONS(.batch_size = 4, .presharded = true,
-                                               .even_batches = ACCEL_OFF));
+        check_presharded(
+            accelerator, &cases[c], rank, size,
+            *ACCEL_LOADER_OPTIONS(.batch_size = 4, .presharded = true, .even_batches = ACCEL_OFF));
         check_presharded(accelerator, &cases[c], rank, size,
                          *ACCEL_LOADER_OPTIONS(.batch_size = 4 * size, .presharded = true,
                                                .split_batches = ACCEL_ON));

@@ -4,8 +4,8 @@
 
 #include "data_ranks.h"
 
-/* Sample i: i % 7 tokens, all of them i; a picture of (1 + i % 3) x (2 + i % 4) pixels that count up;
- * and i itself. */
+/* Sample i: i % 7 tokens, all of them i; a picture of (1 + i % 3) x (2 + i % 4) pixels that count
+ * up; and i itself. */
 static const accel_field_t fields[] = {
     {.name = "tokens", .dtype = ACCEL_I32, .ndim = 1, .shape = {ACCEL_VARIES}},
     {.name = "picture", .dtype = ACCEL_F32, .ndim = 2, .shape = {ACCEL_VARIES, ACCEL_VARIES}},
@@ -45,10 +45,9 @@ static accel_dataset_t *dataset_of(int64_t length)
 {
     accel_dataset_t *dataset;
 
-    CHECK_OK(accel_dataset_create(
-        ACCEL_DATASET_OPTIONS(.length = length, .get_varying = get, .fields = fields,
-                              .num_fields = 3),
-        &dataset));
+    CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = length, .get_varying = get,
+                                                        .fields = fields, .num_fields = 3),
+                                  &dataset));
     return dataset;
 }
 
@@ -97,13 +96,12 @@ static void padding(void)
             accel_batch_t batch;
             data_rank_t made;
 
-            data_rank_prepare(&made, dataset,
-                              ACCEL_LOADER_OPTIONS(.batch_size = 4, .shuffle = true,
-                                                   .num_workers = workers,
-                                                   .prefetch = workers ? ACCEL_ON : ACCEL_OFF,
-                                                   .collate = accel_collate_pad,
-                                                   .collate_context = values),
-                              rank, 2, NULL);
+            data_rank_prepare(
+                &made, dataset,
+                ACCEL_LOADER_OPTIONS(.batch_size = 4, .shuffle = true, .num_workers = workers,
+                                     .prefetch = workers ? ACCEL_ON : ACCEL_OFF,
+                                     .collate = accel_collate_pad, .collate_context = values),
+                rank, 2, NULL);
             for (int64_t epoch = 0; epoch < 2; epoch++)
                 ACCEL_EPOCH(made.loader, epoch, &batch) {
                     CHECK_INT(4, batch.rows);
@@ -188,12 +186,12 @@ static void packing(void)
     accel_loader_t *loader;
     accel_batch_t batch;
 
-    CHECK_OK(accel_loader_create(dataset,
-                                 ACCEL_LOADER_OPTIONS(.batch_size = 8, .num_workers = 2,
-                                                      .collate = pack, .collate_context = name,
-                                                      .collate_fields = packed,
-                                                      .num_collate_fields = 2),
-                                 &loader));
+    CHECK_OK(
+        accel_loader_create(dataset,
+                            ACCEL_LOADER_OPTIONS(.batch_size = 8, .num_workers = 2, .collate = pack,
+                                                 .collate_context = name, .collate_fields = packed,
+                                                 .num_collate_fields = 2),
+                            &loader));
     ACCEL_EPOCH(loader, 0, &batch) {
         const int64_t *offsets = batch.fields[1].data;
         const int32_t *tokens = batch.fields[0].data;
@@ -296,14 +294,15 @@ static void samples_that_do_not_fit(void)
         *ACCEL_LOADER_OPTIONS(.collate = accel_collate_pad, .num_workers = 2);
     accel_dataset_t *dataset;
 
-    CHECK_OK(accel_dataset_create(
-        ACCEL_DATASET_OPTIONS(.length = 10, .get_varying = faulty_get, .context = &faulty,
-                              .fields = fields, .num_fields = 3),
-        &dataset));
+    CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 10, .get_varying = faulty_get,
+                                                        .context = &faulty, .fields = fields,
+                                                        .num_fields = 3),
+                                  &dataset));
     faulty = (faulty_t){.field = 3, .shape = {1}};
-    check_error(dataset, options, ACCEL_ERR_INVALID,
-                "the dataset's callback failed at sample 3: accel_sample_field: field 3; expected 0 "
-                "to 2");
+    check_error(
+        dataset, options, ACCEL_ERR_INVALID,
+        "the dataset's callback failed at sample 3: accel_sample_field: field 3; expected 0 "
+        "to 2");
     faulty = (faulty_t){.field = 0, .shape = {-2}};
     check_error(dataset, options, ACCEL_ERR_INVALID,
                 "the dataset's callback failed at sample 3: accel_sample_field: field 'tokens' has "
@@ -336,9 +335,10 @@ static void collates_that_fail(void)
                 "the collate callback returned 1 at the batch that begins with sample 2; expected "
                 "ACCEL_OK or an error");
     faulty.status = ACCEL_OK;
-    check_error(dataset, options, ACCEL_ERR_INVALID,
-                "the collate callback failed at the batch that begins with sample 2: field 'tokens' "
-                "was not given");
+    check_error(
+        dataset, options, ACCEL_ERR_INVALID,
+        "the collate callback failed at the batch that begins with sample 2: field 'tokens' "
+        "was not given");
     faulty = (faulty_t){.field = 7, .shape = {1}};
     check_error(dataset, options, ACCEL_ERR_INVALID,
                 "the collate callback failed at the batch that begins with sample 2: "
@@ -360,25 +360,24 @@ static void options_are_checked(void)
     CHECK_ERROR("the dataset's samples vary in size; expected a collate callback, such as "
                 "accel_collate_pad()");
     CHECK_STATUS(ACCEL_ERR_INVALID,
-                 accel_dataset_create(
-                     ACCEL_DATASET_OPTIONS(.length = 1, .get = data_get_index, .fields = fields,
-                                           .num_fields = 3),
-                     &none));
+                 accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 1, .get = data_get_index,
+                                                            .fields = fields, .num_fields = 3),
+                                      &none));
     CHECK_ERROR("a field varies; expected the callback `get_varying`");
     CHECK_STATUS(ACCEL_ERR_INVALID,
-                 accel_dataset_create(
-                     ACCEL_DATASET_OPTIONS(.length = 1, .get = data_get_index, .get_varying = get,
-                                           .fields = fields, .num_fields = 3),
-                     &none));
+                 accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 1, .get = data_get_index,
+                                                            .get_varying = get, .fields = fields,
+                                                            .num_fields = 3),
+                                      &none));
     CHECK_ERROR("not both");
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_record_dataset_create("x", fields, 3, 0, &none));
     CHECK_ERROR("no fields that vary");
     /* Padding makes the dataset's own fields, of which this is none. */
-    CHECK_OK(accel_loader_create(dataset,
-                                 ACCEL_LOADER_OPTIONS(.collate = accel_collate_pad,
-                                                      .collate_fields = packed,
-                                                      .num_collate_fields = 2),
-                                 &loader));
+    CHECK_OK(
+        accel_loader_create(dataset,
+                            ACCEL_LOADER_OPTIONS(.collate = accel_collate_pad,
+                                                 .collate_fields = packed, .num_collate_fields = 2),
+                            &loader));
     CHECK_OK(accel_loader_begin(loader, 0));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_loader_next(loader, &batch));
     CHECK_ERROR("accel_collate_pad makes the dataset's own 3 fields, not 2");
@@ -406,10 +405,10 @@ static void memory_does_not_grow(void)
     accel_batch_t batch;
     size_t before = 0;
 
-    CHECK_OK(accel_loader_create(dataset,
-                                 ACCEL_LOADER_OPTIONS(.batch_size = 16, .prefetch = ACCEL_OFF,
-                                                      .collate = accel_collate_pad),
-                                 &loader));
+    CHECK_OK(accel_loader_create(
+        dataset,
+        ACCEL_LOADER_OPTIONS(.batch_size = 16, .prefetch = ACCEL_OFF, .collate = accel_collate_pad),
+        &loader));
     for (int64_t epoch = 0; epoch < 4; epoch++) {
         ACCEL_EPOCH(loader, epoch, &batch) {
             CHECK_INT(16, batch.rows);

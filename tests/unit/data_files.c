@@ -48,7 +48,10 @@ static const char *write_tokens(int32_t size, size_t header_size)
         uint16_t half = (uint16_t)token;
         uint8_t byte = (uint8_t)token;
 
-        memcpy(data + i * size, size == 4 ? (void *)&token : size == 2 ? (void *)&half : &byte,
+        memcpy(data + i * size,
+               size == 4   ? (void *)&token
+               : size == 2 ? (void *)&half
+                           : &byte,
                (size_t)size);
     }
     memset(header, 'h', sizeof(header));
@@ -105,13 +108,11 @@ static void windows_of_tokens(void)
             const char *path = write_tokens(size, header);
 
             check_tokens(ACCEL_TOKEN_OPTIONS(.path = path, .token_size = size,
-                                             .header_size = header,
-                                             .sequence_length = lengths[i],
+                                             .header_size = header, .sequence_length = lengths[i],
                                              .stride = lengths[i] < 10 ? 5 : 0));
             check_tokens(ACCEL_TOKEN_OPTIONS(.path = path, .token_size = size,
-                                             .header_size = header,
-                                             .sequence_length = lengths[i], .stride = 333,
-                                             .dtype = ACCEL_I32));
+                                             .header_size = header, .sequence_length = lengths[i],
+                                             .stride = 333, .dtype = ACCEL_I32));
         }
 }
 
@@ -181,10 +182,10 @@ static void corpora_that_are_none(void)
     accel_dataset_destroy(dataset);
 
     write_file(path, "", 0, large, sizeof(large));
-    CHECK_OK(accel_token_dataset_create(
-        ACCEL_TOKEN_OPTIONS(.path = path, .token_size = 4, .sequence_length = 2,
-                            .dtype = ACCEL_I32),
-        &dataset));
+    CHECK_OK(
+        accel_token_dataset_create(ACCEL_TOKEN_OPTIONS(.path = path, .token_size = 4,
+                                                       .sequence_length = 2, .dtype = ACCEL_I32),
+                                   &dataset));
     CHECK_OK(accel_loader_create(dataset, NULL, &loader));
     CHECK_OK(accel_loader_begin(loader, 0));
     CHECK_STATUS(ACCEL_ERR_FORMAT, accel_loader_next(loader, &batch));
@@ -227,9 +228,9 @@ static void one_after_the_other(void)
     parts[0] = record_file("a.rec", 0, 20);
     parts[1] = record_file("b.rec", 0, 0);
     parts[2] = record_file("c.rec", 20, 17);
-    CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 3, .get = get_from_37,
-                                                        .fields = &field, .num_fields = 1),
-                                  &parts[3]));
+    CHECK_OK(accel_dataset_create(
+        ACCEL_DATASET_OPTIONS(.length = 3, .get = get_from_37, .fields = &field, .num_fields = 1),
+        &parts[3]));
     CHECK_OK(accel_tensor_dataset_create(
         (const accel_tensor_t *[]){ACCEL_TENSOR(array, ACCEL_I64, 4)}, 1, &parts[4]));
     parts[5] = record_file("d.rec", 44, 30);
@@ -262,9 +263,9 @@ static void parts_that_do_not_fit(void)
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_concat_dataset_create(parts, 0, &all));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_concat_dataset_create(NULL, 1, &all));
     accel_dataset_destroy(parts[1]);
-    CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 3, .get = data_get_index,
-                                                        .fields = &real, .num_fields = 1),
-                                  &parts[1]));
+    CHECK_OK(accel_dataset_create(
+        ACCEL_DATASET_OPTIONS(.length = 3, .get = data_get_index, .fields = &real, .num_fields = 1),
+        &parts[1]));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_concat_dataset_create(parts, 2, &all));
     CHECK_ERROR("dataset 1 has other fields than dataset 0");
     accel_dataset_destroy(parts[1]);
@@ -305,10 +306,10 @@ static void a_file_that_is_cut_within_a_batch(void)
     /* Whole pages away, and half a record. */
     for (cutter.size = 0; cutter.size <= 3 * 4096 + 100; cutter.size += 3 * 4096 + 100) {
         write_file(cutter.path, "", 0, data, sizeof(data));
-        CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 1, .get = cut,
-                                                            .context = &cutter, .fields = &block,
-                                                            .num_fields = 1),
-                                      &parts[0]));
+        CHECK_OK(
+            accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 1, .get = cut, .context = &cutter,
+                                                       .fields = &block, .num_fields = 1),
+                                 &parts[0]));
         CHECK_OK(accel_record_dataset_create(cutter.path, &block, 1, 0, &parts[1]));
         CHECK_OK(accel_concat_dataset_create(parts, 2, &all));
         CHECK_OK(accel_loader_create(all, ACCEL_LOADER_OPTIONS(.batch_size = 9), &loader));

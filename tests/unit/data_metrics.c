@@ -69,7 +69,8 @@ static void make_rank(rank_t *rank, accel_dataset_t *dataset, const accel_shard_
 /* One step: gather, then keep what the active loader says, as accel_gather_for_metrics does. */
 static void gather_step(run_t *run)
 {
-    int64_t rows[MAX_SAMPLES], count = 0, keep = accel__loaders_metric_rows(&run->ranks[0].active).keep_rows;
+    int64_t rows[MAX_SAMPLES], count = 0,
+                               keep = accel__loaders_metric_rows(&run->ranks[0].active).keep_rows;
 
     for (int64_t r = 0; r < run->shard.num_processes; r++) {
         rank_t *rank = &run->ranks[r];

@@ -138,8 +138,8 @@ static accel_status_t uneven_batches(void *context, int64_t epoch, accel_batches
     return ACCEL_OK;
 }
 
-/* The real rows of all ranks' steps until `steps` steps are over; -1: all. Every rank's state is the
- * same. */
+/* The real rows of all ranks' steps until `steps` steps are over; -1: all. Every rank's state is
+ * the same. */
 static int64_t collect(accel_dataset_t *dataset, const accel_loader_options_t *options,
                        int64_t processes, int64_t epoch, int64_t steps, int64_t *found,
                        accel_loader_state_t *state, bool resume)
@@ -195,7 +195,8 @@ static void check_resumed(accel_dataset_t *dataset, accel_loader_options_t optio
     if (options.batch_size)
         options.batch_size = 5;
     options.seed = 999; /* the state knows better */
-    CHECK_INT(SAMPLES - before, collect(dataset, &options, second, 2, -1, parts + before, &state, true));
+    CHECK_INT(SAMPLES - before,
+              collect(dataset, &options, second, 2, -1, parts + before, &state, true));
     CHECK(memcmp(whole, parts, SAMPLES * sizeof(*whole)) == 0);
     CHECK_INT(3, state.epoch);
 }
@@ -237,8 +238,8 @@ static void states_of_streams(void)
                                   NULL);
                 CHECK_OK(accel_loader_set_state(rank.loader, &state));
                 ACCEL_EPOCH(rank.loader, 0, &batch) {
-                    int64_t from = state.position + (batch.step - state.position / (4 * second)) *
-                                                        4 * second;
+                    int64_t from =
+                        state.position + (batch.step - state.position / (4 * second)) * 4 * second;
 
                     for (int64_t k = 0; k < batch.rows; k++) {
                         int64_t at = from + 4 * r + k;

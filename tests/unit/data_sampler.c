@@ -33,8 +33,8 @@ static void check_batch(const json_t *row, const accel_batch_t *batch, const jso
     int64_t first = batch->step * processes;
 
     for (int64_t b = first; b < first + processes; b++) {
-        int64_t size = (int64_t)json_array_size(
-            json_array_get(batches, (size_t)b % json_array_size(batches)));
+        int64_t size =
+            (int64_t)json_array_size(json_array_get(batches, (size_t)b % json_array_size(batches)));
 
         if (b < (int64_t)json_array_size(batches))
             real += size;
@@ -88,10 +88,10 @@ static void batches_of_varying_size(void)
 
             data_rank_prepare(
                 &rank, dataset,
-                ACCEL_LOADER_OPTIONS(
-                        .batch_sampler = batches_of_row, .sampler_context = row,
-                        .drop_last = vectors_bool(row, "drop_last"), .num_workers = 2,
-                        .even_batches = vectors_bool(row, "even_batches") ? ACCEL_ON : ACCEL_OFF),
+                ACCEL_LOADER_OPTIONS(.batch_sampler = batches_of_row, .sampler_context = row,
+                                     .drop_last = vectors_bool(row, "drop_last"), .num_workers = 2,
+                                     .even_batches =
+                                         vectors_bool(row, "even_batches") ? ACCEL_ON : ACCEL_OFF),
                 index, processes, NULL);
             check_rank(row, &rank, json_array_get(json_object_get(row, "expected"), (size_t)index));
             accel_loader_destroy(rank.loader);
@@ -275,10 +275,10 @@ static void options_that_contradict(void)
         CHECK_ERROR(bad[i].text);
         CHECK(loader == NULL);
     }
-    CHECK_STATUS(ACCEL_ERR_UNSUPPORTED,
-                 accel_loader_create(
-                     dataset, ACCEL_LOADER_OPTIONS(.batch_sampler = growing, .presharded = true),
-                     &loader));
+    CHECK_STATUS(
+        ACCEL_ERR_UNSUPPORTED,
+        accel_loader_create(
+            dataset, ACCEL_LOADER_OPTIONS(.batch_sampler = growing, .presharded = true), &loader));
     CHECK_ERROR("presharded with a batch sampler");
     CHECK_STATUS(ACCEL_ERR_INVALID, accel_batches_add(NULL, NULL, 1));
     accel_dataset_destroy(dataset);

@@ -8,10 +8,12 @@
 
 static accel_loader_options_t options_of(const json_t *row, int32_t num_workers)
 {
-    return *ACCEL_LOADER_OPTIONS(
-        .batch_size = vectors_int(row, "batch_size"), .drop_last = vectors_bool(row, "drop_last"),
-        .split_batches = vectors_bool(row, "split_batches") ? ACCEL_ON : ACCEL_OFF,
-        .prefetch = num_workers > 0 ? ACCEL_ON : ACCEL_OFF, .num_workers = num_workers);
+    return *ACCEL_LOADER_OPTIONS(.batch_size = vectors_int(row, "batch_size"),
+                                 .drop_last = vectors_bool(row, "drop_last"),
+                                 .split_batches =
+                                     vectors_bool(row, "split_batches") ? ACCEL_ON : ACCEL_OFF,
+                                 .prefetch = num_workers > 0 ? ACCEL_ON : ACCEL_OFF,
+                                 .num_workers = num_workers);
 }
 
 /* The rows that are not padding, which trimming must leave, are 0, 1, 2, ... */
@@ -108,7 +110,8 @@ static void sizes_that_cannot_be_split(void)
     accel_loader_t *loader;
 
     accel__link_init(&ring);
-    CHECK_OK(accel_loader_create(dataset, ACCEL_LOADER_OPTIONS(.split_batches = ACCEL_ON), &loader));
+    CHECK_OK(
+        accel_loader_create(dataset, ACCEL_LOADER_OPTIONS(.split_batches = ACCEL_ON), &loader));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel__loader_prepare(loader, &world));
     CHECK_ERROR("1 is not a multiple of 2");
     accel_loader_destroy(loader);
@@ -185,11 +188,11 @@ static void errors_name_the_sample(void)
                              .fields = &field, .num_fields = 1),
         &dataset));
     for (int32_t workers = 0; workers < 4; workers++) {
-        CHECK_OK(accel_loader_create(
-            dataset,
-            ACCEL_LOADER_OPTIONS(.batch_size = 2, .num_workers = workers,
-                                 .prefetch = workers ? ACCEL_ON : ACCEL_OFF),
-            &loader));
+        CHECK_OK(
+            accel_loader_create(dataset,
+                                ACCEL_LOADER_OPTIONS(.batch_size = 2, .num_workers = workers,
+                                                     .prefetch = workers ? ACCEL_ON : ACCEL_OFF),
+                                &loader));
         faulty.bad = 5;
         faulty.begins = ACCEL_OK;
         CHECK_OK(accel_loader_begin(loader, 0));
@@ -229,8 +232,8 @@ static void leaving_early(void)
     accel_loader_t *loader;
     accel_batch_t batch;
 
-    CHECK_OK(accel_loader_create(
-        dataset, ACCEL_LOADER_OPTIONS(.batch_size = 3, .num_workers = 3), &loader));
+    CHECK_OK(accel_loader_create(dataset, ACCEL_LOADER_OPTIONS(.batch_size = 3, .num_workers = 3),
+                                 &loader));
     for (int64_t epoch = 0; epoch < 40; epoch++) {
         CHECK_OK(accel_loader_begin(loader, epoch));
         for (int64_t step = 0; step < epoch % 7; step++) {
@@ -254,14 +257,17 @@ static void options_are_checked(void)
     struct {
         accel_stream_options_t options;
         const char *text;
-    } bad[] = {{{.next = data_count_next, .fields = &field, .num_fields = 1}, "`begin` is NULL"},
-               {{.begin = data_count_begin, .fields = &field, .num_fields = 1}, "`next` is NULL"},
-               {{.begin = data_count_begin, .next = data_count_next, .fields = &varies,
-                 .num_fields = 1},
-                "`next_varying`"},
-               {{.begin = data_count_begin, .next = data_count_next, .length = -1, .fields = &field,
-                 .num_fields = 1},
-                "length is -1"}};
+    } bad[] = {
+        {{.next = data_count_next, .fields = &field, .num_fields = 1}, "`begin` is NULL"},
+        {{.begin = data_count_begin, .fields = &field, .num_fields = 1}, "`next` is NULL"},
+        {{.begin = data_count_begin, .next = data_count_next, .fields = &varies, .num_fields = 1},
+         "`next_varying`"},
+        {{.begin = data_count_begin,
+          .next = data_count_next,
+          .length = -1,
+          .fields = &field,
+          .num_fields = 1},
+         "length is -1"}};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         bad[i].options.struct_size = sizeof(bad[i].options);

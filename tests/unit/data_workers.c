@@ -13,8 +13,8 @@ static void sleep_ms(int ms)
 
 /* ---- order ---- */
 
-/* Now and then a sample takes long, so that workers overtake each other; the one that is bad is read
- * before those in front of it. */
+/* Now and then a sample takes long, so that workers overtake each other; the one that is bad is
+ * read before those in front of it. */
 typedef struct source {
     atomic_int inside, most;
     int64_t bad;
@@ -41,10 +41,10 @@ static accel_dataset_t *dataset_of(source_t *source, int64_t length)
     const accel_field_t field = {.name = "index", .dtype = ACCEL_I64};
     accel_dataset_t *dataset;
 
-    CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = length, .get = get,
-                                                        .context = source, .fields = &field,
-                                                        .num_fields = 1),
-                                  &dataset));
+    CHECK_OK(
+        accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = length, .get = get, .context = source,
+                                                   .fields = &field, .num_fields = 1),
+                             &dataset));
     return dataset;
 }
 
@@ -64,10 +64,10 @@ static void workers_read_at_the_same_time(void)
     accel_batch_t batch;
 
     CHECK(pthread_barrier_init(&barrier, NULL, 4) == 0);
-    CHECK_OK(accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 40, .get = meet,
-                                                        .context = &barrier, .fields = &field,
-                                                        .num_fields = 1),
-                                  &dataset));
+    CHECK_OK(
+        accel_dataset_create(ACCEL_DATASET_OPTIONS(.length = 40, .get = meet, .context = &barrier,
+                                                   .fields = &field, .num_fields = 1),
+                             &dataset));
     CHECK_OK(accel_loader_create(dataset, ACCEL_LOADER_OPTIONS(.num_workers = 4), &loader));
     ACCEL_EPOCH(loader, 0, &batch) {
         data_check_values(&batch);
@@ -113,8 +113,8 @@ static void errors_come_in_order(void)
     accel_loader_t *loader;
     accel_batch_t batch;
 
-    CHECK_OK(accel_loader_create(
-        dataset, ACCEL_LOADER_OPTIONS(.batch_size = 2, .num_workers = 5), &loader));
+    CHECK_OK(accel_loader_create(dataset, ACCEL_LOADER_OPTIONS(.batch_size = 2, .num_workers = 5),
+                                 &loader));
     for (int64_t epoch = 0; epoch < 10; epoch++) {
         source.bad = 10 + epoch;
         CHECK_OK(accel_loader_begin(loader, epoch));
