@@ -17,7 +17,7 @@ static void shortest_digits(double value, char digits[24], int *exponent)
     /* 15 digits survive the way to a double and back, save for subnormal numbers */
     for (int precision = value < DBL_MIN ? 0 : 14; precision < 17; precision++) {
         snprintf(text, sizeof(text), "%.*e", precision, value);
-        if (strtod(text, NULL) == value)
+        if (precision == 16 || strtod(text, NULL) == value) /* 17 digits always are enough */
             break;
     }
     char *e = strchr(text, 'e');
