@@ -29,7 +29,8 @@ BLOCK = 32768
 def make_run(folder, rows=ROWS, how="end"):
     """Returns the .wandb log and the folder of JSON lines."""
     run = subprocess.run([PROGRAM, folder, str(rows), how], capture_output=True, timeout=100,
-                         check=False, env=environment(HOME=str(folder), WANDB_SILENT="true"))
+                         check=False, env=environment(HOME=str(folder), WANDB_SILENT="true",
+                                                      WANDB__DISABLE_STATS="true"))
     equal(-signal.SIGKILL if how == "killed" else 0, run.returncode, run.stderr)
     log, = glob.glob(f"{folder}/wandb/offline-run-*/*.wandb")
     lines, = glob.glob(f"{folder}/lines/report/run-*")

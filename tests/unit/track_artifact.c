@@ -192,6 +192,73 @@ static void references_are_uris(void)
     accel_artifact_destroy(artifact);
 }
 
+static void files_are_made_from_memory(void)
+{
+    const accel_artifact_view_t *view;
+    accel_artifact_t *artifact = make();
+    char place[512], content[8] = "";
+    FILE *file;
+
+    CHECK_OK(accel_artifact_new_file(artifact, "sub/new.txt", "abc", 3));
+    CHECK_OK(accel_artifact_new_file(artifact, "empty", NULL, 0));
+    view = accel_artifact_view(artifact);
+    CHECK_INT(2, view->num_entries);
+    CHECK_STR("sub/new.txt", view->entries[1].path);
+    CHECK_INT(3, view->entries[1].size);
+    snprintf(place, sizeof(place), "%s", view->entries[1].local_path);
+    file = fopen(place, "r");
+    CHECK(file && fread(content, 1, 8, file) == 3 && fclose(file) == 0);
+    CHECK_STR("abc", content);
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_artifact_new_file(artifact, "empty", "x", 1));
+    CHECK_ERROR("has the path 'empty' already");
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_artifact_new_file(artifact, "../up", "x", 1));
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_artifact_new_file(artifact, "null", NULL, 1));
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_artifact_new_file(artifact, NULL, "x", 1));
+    accel_artifact_destroy(artifact);
+    CHECK(access(place, F_OK) != 0); /* it went with the artifact */
+}
+
+static void references_to_files_are_of_each_file(void)
+{
+    const accel_artifact_view_t *view;
+    accel_artifact_t *artifact = make();
+    char uri[600], expected[700];
+
+    CHECK(mkdir(at("folder"), 0777) == 0);
+    write_file("folder/one", "1");
+    write_file("folder/two", "22");
+    snprintf(uri, sizeof(uri), "file://%s", at("folder"));
+    CHECK_OK(accel_artifact_add_reference(artifact, uri, "all", NULL));
+    view = accel_artifact_view(artifact);
+    CHECK_INT(2, view->num_entries);
+    CHECK_STR("all/two", view->entries[1].path);
+    snprintf(expected, sizeof(expected), "%s/two", uri);
+    CHECK_STR(expected, view->entries[1].reference);
+    CHECK_INT(2, view->entries[1].size);
+    CHECK(!view->entries[1].local_path);
+    CHECK_OK(accel_artifact_add_reference(artifact, expected, NULL, NULL));
+    CHECK_STR("two", accel_artifact_view(artifact)->entries[2].path);
+    snprintf(uri, sizeof(uri), "file://%s", at("none"));
+    CHECK_STATUS(ACCEL_ERR_IO, accel_artifact_add_reference(artifact, uri, NULL, NULL));
+    CHECK_OK(accel_artifact_add_reference(artifact, uri, NULL, "a check sum of mine"));
+    accel_artifact_destroy(artifact);
+}
+
+static void immutable_files_stay_where_they_are(void)
+{
+    accel_artifact_t *artifact;
+
+    write_file("big", "x");
+    CHECK_OK(
+        accel_artifact_create("a", "model", ACCEL_ARTIFACT_OPTIONS(.immutable = true), &artifact));
+    CHECK_OK(accel_artifact_add_file(artifact, at("big"), NULL));
+    CHECK_OK(accel_artifact_add_reference(artifact, "s3://b/k", NULL, NULL));
+    CHECK(accel_artifact_view(artifact)->entries[0].immutable);
+    CHECK(!accel_artifact_view(artifact)->entries[1].immutable);
+    accel_artifact_destroy(artifact);
+}
+
 TEST_MAIN(TEST(names_types_and_aliases_are_checked), TEST(metadata_is_json),
           TEST(paths_are_cleaned_and_unique), TEST(directories_are_walked_through_links),
-          TEST(references_are_uris))
+          TEST(references_are_uris), TEST(files_are_made_from_memory),
+          TEST(references_to_files_are_of_each_file), TEST(immutable_files_stay_where_they_are))
