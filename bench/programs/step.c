@@ -36,7 +36,7 @@ static void *filled(int64_t count, float value, accel_dtype_t dtype)
         uint32_t bits;
 
         memcpy(&bits, &number, sizeof(bits));
-        bits = width == 2 ? bits >> 16 : bits; /* bfloat16 is a float's upper half */
+        bits = width == 2 ? bits >> 16 : bits;            /* bfloat16 is a float's upper half */
         memcpy(memory + (size_t)i * width, &bits, width); /* little-endian */
     }
     if (!memory)

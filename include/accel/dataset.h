@@ -43,10 +43,10 @@ typedef struct accel_sample accel_sample_t;
 typedef accel_status_t (*accel_varying_sample_fn)(void *context, int64_t index,
                                                   accel_sample_t *sample);
 
-/* Memory for a field of the sample that is being read, of this shape: the field's ndim extents, 0 or
- * more (NULL for ndim 0). It is uninitialised, aligned for its dtype, and the loader's. NULL if
- * there is none, or the shape does not fit the field: return any error then, the text is made. Only
- * within the callback, once a field. */
+/* Memory for a field of the sample that is being read, of this shape: the field's ndim extents,
+ * 0 or more (NULL for ndim 0). It is uninitialised, aligned for its dtype, and the loader's.
+ * NULL if there is none, or the shape does not fit the field: return any error then, the text is
+ * made. Only within the callback, once a field. */
 ACCEL_API void *accel_sample_field(accel_sample_t *sample, int32_t field, const int64_t *shape);
 
 /* ---- map-style ---- */

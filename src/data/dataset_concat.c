@@ -14,6 +14,7 @@ typedef struct part {
 } part_t;
 
 typedef struct parts {
+    int64_t length;
     int32_t count;
     part_t parts[];
 } parts_t;
@@ -157,6 +158,7 @@ static parts_t *make_parts(accel_dataset_t *const *datasets, int32_t num)
         end += datasets[d]->length;
         parts->parts[d] = (part_t){.dataset = datasets[d], .end = end};
     }
+    parts->length = end;
     return parts;
 }
 
@@ -184,7 +186,7 @@ accel_status_t accel_concat_dataset_create(accel_dataset_t *const *datasets, int
     (*dataset)->what = "the list of datasets";
     (*dataset)->context = parts;
     (*dataset)->destroy = free;
-    (*dataset)->length = parts->parts[num_datasets - 1].end;
+    (*dataset)->length = parts->length;
     (*dataset)->in_memory = true;
     for (int32_t d = 0; d < num_datasets; d++)
         (*dataset)->in_memory &= datasets[d]->in_memory;

@@ -54,7 +54,7 @@ static accel_status_t check_range(const tokens_t *tokens, int64_t first, int64_t
 {
     uint32_t bits = 0;
 
-    for (int64_t k = 0; k < count; k++)
+    for (int64_t k = 0; k < count; k++) /* all of them were read: NOLINTNEXTLINE */
         bits |= chunk[k];
     if (bits <= INT32_MAX || tokens->dtype == ACCEL_I64)
         return ACCEL_OK;

@@ -54,6 +54,7 @@ static accel_status_t share_note(accel_loader_t *loader, const char *call, note_
     note_t *all = loader->dispatch.notes;
     accel_status_t status = accel__comm_meet(loader->comm, call, 0, note, sizeof(*note), all);
 
+    accel__assume(all);
     *note = all[0];
     return status;
 }
@@ -224,11 +225,13 @@ static accel_status_t cut(accel_loader_t *loader, const accel_tensor_t *fields, 
     accel__collated_t *part = &dispatch->parts[k];
 
     for (int32_t f = 0; f < loader->collate.num_fields; f++) {
-        size_t size = row_size(&fields[f]);
+        size_t size;
         int64_t shape[ACCEL_MAX_NDIM];
         accel_status_t status;
         void *data;
 
+        accel__assume(fields);
+        size = row_size(&fields[f]);
         memcpy(shape, fields[f].shape, (size_t)fields[f].ndim * sizeof(*shape));
         shape[0] = rows;
         status = accel__collated_field(part, &loader->collate, f, shape, &data);

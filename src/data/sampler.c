@@ -168,6 +168,7 @@ static accel_status_t compare_orders(accel_loader_t *loader)
             hash = accel__hash(hash, order->offsets, (size_t)(order->count + 1) * sizeof(int64_t));
         status = accel__comm_meet(loader->comm, call, 0, &hash, sizeof(hash), all);
     }
+    accel__assume(all || status != ACCEL_OK);
     for (int64_t rank = 1; status == ACCEL_OK && rank < loader->num_ranks; rank++)
         if (all[rank] != all[0])
             status = accel__fail(

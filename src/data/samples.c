@@ -104,6 +104,7 @@ static accel_status_t allocate(accel__samples_t *samples, bool views)
                   count > PTRDIFF_MAX / (ACCEL_MAX_NDIM * sizeof(int64_t))))
         return accel__fail(ACCEL_ERR_INVALID, "a batch of %lld rows is too large",
                            (long long)samples->capacity);
+    accel__assume(count > 0 && num_fields > 0);
     samples->data = aligned_alloc(ACCEL__LINE, total ? total : ACCEL__LINE);
     samples->fields = calloc(count, sizeof(*samples->fields));
     samples->shapes = calloc(count * ACCEL_MAX_NDIM, sizeof(*samples->shapes));
