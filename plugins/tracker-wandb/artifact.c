@@ -350,6 +350,24 @@ static void remember(accel__wandb_run_t *run, const char *name,
 
 /* ---- the whole ---- */
 
+/* Types, with the beginnings of names, that the client's own artifacts have. */
+accel_status_t accel__wandb_check_artifact(const accel_artifact_view_t *artifact)
+{
+    static const struct {
+        const char *type, *name;
+    } reserved[] = {{"job", ""}, {"run_table", "run-"}, {"code", "source-"}};
+    bool own = !strncmp(artifact->type, "wandb-", 6);
+    for (size_t i = 0; i < sizeof(reserved) / sizeof(*reserved); i++)
+        own = own || (!strcmp(artifact->type, reserved[i].type) &&
+                      !strncmp(artifact->name, reserved[i].name, strlen(reserved[i].name)));
+    if (!own)
+        return ACCEL_OK;
+    return accel__wandb_fail(ACCEL_ERR_INVALID,
+                             "wandb: the type '%s' of the artifact '%s' is reserved for W&B's own; "
+                             "use another",
+                             artifact->type, artifact->name);
+}
+
 accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
                                           const accel_artifact_view_t *artifact,
                                           accel__wandb_artifact_ids_t *ids)

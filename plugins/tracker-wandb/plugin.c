@@ -63,9 +63,9 @@ static accel_status_t wandb_summary(void *tracker, const accel_item_t *values)
 static accel_status_t wandb_artifact(void *tracker, const accel_artifact_view_t *artifact)
 {
     accel__wandb_run_t *run = tracker;
-    accel_status_t status = ACCEL_OK;
+    accel_status_t status = accel__wandb_check_artifact(artifact);
     accel__wandb_lock(run);
-    if (accel__wandb_is_writing(run))
+    if (!status && accel__wandb_is_writing(run))
         status = accel__wandb_emit_artifact(run, artifact, NULL);
     accel__wandb_unlock(run);
     return status;

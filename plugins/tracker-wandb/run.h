@@ -324,6 +324,8 @@ typedef struct {
     char client[129], sequence_client[129];
 } accel__wandb_artifact_ids_t;
 
+/* May a program log it: is its type not one of W&B's own? */
+accel_status_t accel__wandb_check_artifact(const accel_artifact_view_t *artifact);
 /* `ids` NULL: not asked for. An online run remembers those of the last of each name. */
 accel_status_t accel__wandb_emit_artifact(accel__wandb_run_t *run,
                                           const accel_artifact_view_t *artifact,

@@ -364,10 +364,29 @@ static void resume_auto_goes_on_with_the_id(void)
     end(run);
 }
 
+static void types_of_wandb_itself_are_refused(void)
+{
+    static const char *const refused[][2] = {
+        {"job", "any"}, {"run_table", "run-x"}, {"code", "source-x"}, {"wandb-history", "any"}};
+    static const char *const taken[][2] = {{"run_table", "x"}, {"code", "x"}, {"model", "run-x"}};
+    set_up();
+    void *run = begin(NULL);
+    for (size_t i = 0; i < 4; i++) {
+        accel_artifact_view_t artifact = {.type = refused[i][0], .name = refused[i][1]};
+        CHECK_INT(ACCEL_ERR_INVALID, wandb->log_artifact(run, &artifact));
+    }
+    CHECK(strstr(wandb_host_error, "'wandb-history' of the artifact 'any' is reserved"));
+    for (size_t i = 0; i < 3; i++) {
+        accel_artifact_view_t artifact = {.type = taken[i][0], .name = taken[i][1]};
+        CHECK_INT(ACCEL_OK, wandb->log_artifact(run, &artifact));
+    }
+    end(run);
+}
+
 TEST_MAIN(TEST(every_argument_is_honoured), TEST(what_cannot_be_is_refused_by_name),
           TEST(an_unknown_argument_names_the_nearest), TEST(wrong_types_are_named),
           TEST(names_are_checked), TEST(settings_have_their_precedence),
           TEST(a_run_has_its_folder_and_links), TEST(disabled_writes_nothing),
           TEST(an_unwritable_folder_is_an_error), TEST(an_unwritable_root_falls_back),
           TEST(a_full_disk_is_reported_once), TEST(an_artifact_that_fails_leaves_no_copies),
-          TEST(resume_auto_goes_on_with_the_id))
+          TEST(types_of_wandb_itself_are_refused), TEST(resume_auto_goes_on_with_the_id))
