@@ -26,11 +26,13 @@ def check(status):
 class Options(ctypes.Structure):
     """accel_options_t, in the order of accel/accelerator.h."""
     _fields_ = [("struct_size", c_size_t), ("log_with", c_char_p), ("project_dir", c_char_p),
-                ("logging_dir", c_char_p), ("mixed_precision", c_char_p),
-                ("gradient_accumulation_steps", c_int32), ("gradients", c_int), ("split_batches", c_int),
-                ("even_batches", c_int), ("journal", c_char_p), ("num_processes", c_int32),
-                ("process_index", c_int32), ("job_id", c_char_p), ("threads", c_void_p),
-                ("join_timeout_ms", c_uint32), ("timeout_ms", c_uint32)]
+                ("logging_dir", c_char_p), ("mixed_precision", c_char_p), ("grad_scaler", c_void_p),
+                ("comm_hook", c_char_p), ("gradient_accumulation_steps", c_int32), ("gradients", c_int),
+                ("step_scheduler_with_optimizer", c_int), ("scale_scheduler_steps", c_int),
+                ("split_batches", c_int), ("even_batches", c_int), ("dispatch_batches", c_int),
+                ("journal", c_char_p), ("num_processes", c_int32), ("process_index", c_int32),
+                ("job_id", c_char_p), ("threads", c_void_p), ("join_timeout_ms", c_uint32),
+                ("timeout_ms", c_uint32), ("watchdog_ms", c_uint32)]
 
 
 def create(**options):

@@ -275,7 +275,7 @@ typedef struct trainer {
     word_list_t train, valid;
     gpt_t *gpt;
     progress_t progress;
-    int64_t warmup; /* updates */
+    int64_t updates, warmup; /* batches over what accumulates, and those at first */
 #ifdef WORDS_WITHOUT_ACCEL
     plain_loader_t *loader, *valid_loader;
     plain_adamw_t *optimizer;
@@ -302,7 +302,8 @@ static void plan(trainer_t *t, int64_t processes)
     }
     if (options->steps == 0)
         options->steps = options->epochs * (t->train.count / options->batch);
-    t->warmup = options->steps / options->accumulate / 20 + 1;
+    t->updates = (options->steps + options->accumulate - 1) / options->accumulate;
+    t->warmup = t->updates / 20 + 1;
     t->progress = (progress_t){.speaks = true,
                                .bar = options->bar,
                                .steps = options->steps,
@@ -375,8 +376,7 @@ static void begin(trainer_t *t)
     ACCEL_CHECK(accel_adamw_create(t->model, ACCEL_ADAMW_OPTIONS(.lr = o->lr, .beta2 = 0.99,
         .weight_decay = WEIGHT_DECAY), &t->optimizer));
     ACCEL_CHECK(accel_scheduler_create(t->optimizer, ACCEL_SCHEDULER_OPTIONS(.name = "cosine",
-        .num_warmup_steps = t->warmup, .num_training_steps = (o->steps + o->accumulate - 1) / o->accumulate),
-        &t->scheduler));
+        .num_warmup_steps = t->warmup, .num_training_steps = t->updates), &t->scheduler));
 
     ACCEL_CHECK(accel_prepare(t->accelerator, t->model, t->optimizer, t->loader, t->scheduler));
     ACCEL_CHECK(accel_prepare_loader(t->accelerator, t->valid_loader));

@@ -75,9 +75,11 @@ ACCEL_API void accel_model_destroy(accel_model_t *model);
  * gradient has the parameter's dtype, unless accel_model_set_gradient_dtype() says otherwise.
  * F32 or F64; or BF16 or F16, and then what is registered is a low-precision copy: at prepare
  * a float32 master is made of it, which optimizers update, and each step renews the copy from
- * it, rounded to nearest even. Such a model must be prepared before it is stepped. The name is copied, must be unique and not empty. Parameters are numbered 0, 1, ...
- * in the order of registration, all kinds together; none can be added once the model was
- * prepared or stepped. */
+ * it, rounded to nearest even. Such a model must be prepared before it is stepped.
+ *
+ * The name is copied, must be unique and not empty. Parameters are numbered 0, 1, ... in the
+ * order of registration, all kinds together; none can be added once the model was prepared or
+ * stepped, or its optimizer has groups. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add(accel_model_t *model, const char *name,
                                                          accel_dtype_t dtype, int32_t ndim,
                                                          const int64_t *shape, void *parameter,
@@ -119,8 +121,7 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add_frozen(accel_model_t *m
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_add_buffer(accel_model_t *model,
                                                                 const char *name,
                                                                 accel_dtype_t dtype, int32_t ndim,
-                                                                const int64_t *shape,
-                                                                void *buffer);
+                                                                const int64_t *shape, void *buffer);
 
 typedef enum accel_parameter_kind {
     ACCEL_TRAINABLE = 0,

@@ -116,12 +116,10 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_adam_create(accel_model_t *model,
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_sgd_create(accel_model_t *model,
                                                           const accel_sgd_options_t *options,
                                                           accel_optimizer_t **optimizer);
-ACCEL_API ACCEL_NODISCARD accel_status_t
-accel_adagrad_create(accel_model_t *model, const accel_adagrad_options_t *options,
-                     accel_optimizer_t **optimizer);
-ACCEL_API ACCEL_NODISCARD accel_status_t
-accel_rmsprop_create(accel_model_t *model, const accel_rmsprop_options_t *options,
-                     accel_optimizer_t **optimizer);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_adagrad_create(
+    accel_model_t *model, const accel_adagrad_options_t *options, accel_optimizer_t **optimizer);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_rmsprop_create(
+    accel_model_t *model, const accel_rmsprop_options_t *options, accel_optimizer_t **optimizer);
 ACCEL_API void accel_optimizer_destroy(accel_optimizer_t *optimizer);
 
 /* ---- a rule of the program's own ---- */
@@ -134,12 +132,12 @@ typedef struct accel_update {
     const char *name;
     accel_dtype_t dtype;
     int32_t ndim;
-    const int64_t *shape;    /* of the whole parameter */
-    int64_t first, count;    /* the piece: elements first .. first + count - 1, row-major */
-    void *values;            /* to be updated in place */
-    const void *gradients;   /* averaged over the ranks, unscaled, clipped */
+    const int64_t *shape;           /* of the whole parameter */
+    int64_t first, count;           /* the piece: elements first .. first + count - 1, row-major */
+    void *values;                   /* to be updated in place */
+    const void *gradients;          /* averaged over the ranks, unscaled, clipped */
     void *states[ACCEL_MAX_STATES]; /* the rule's own, zero at first; kept from step to step */
-    double lr, weight_decay; /* of the parameter's group */
+    double lr, weight_decay;        /* of the parameter's group */
     int32_t group;
     int64_t step; /* 1, 2, ... */
 } accel_update_t;
@@ -213,8 +211,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_optimizer_add_group(
 ACCEL_API int32_t accel_optimizer_num_groups(const accel_optimizer_t *optimizer);
 
 /* Stop or resume the updates of a group. On every rank, between steps. */
-ACCEL_API ACCEL_NODISCARD accel_status_t
-accel_optimizer_set_frozen(accel_optimizer_t *optimizer, int32_t group, bool frozen);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_optimizer_set_frozen(accel_optimizer_t *optimizer,
+                                                                    int32_t group, bool frozen);
 
 /* ---- the step ---- */
 
@@ -238,8 +236,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_optimizer_set_lr(accel_optimizer_
 /* The learning rate of one group; setting it makes it the group's own. A group that is not
  * there has rate 0. */
 ACCEL_API double accel_optimizer_get_group_lr(const accel_optimizer_t *optimizer, int32_t group);
-ACCEL_API ACCEL_NODISCARD accel_status_t
-accel_optimizer_set_group_lr(accel_optimizer_t *optimizer, int32_t group, double lr);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_optimizer_set_group_lr(accel_optimizer_t *optimizer,
+                                                                      int32_t group, double lr);
 
 /* Number of updates made: skipped steps do not count. */
 ACCEL_API int64_t accel_optimizer_num_steps(const accel_optimizer_t *optimizer);
@@ -286,15 +284,15 @@ typedef struct accel_scheduler_options {
     int64_t num_training_steps; /* required by curves with a T, and "one_cycle" */
     double num_cycles;          /* 0: 0.5; of "cosine_with_restarts" 1 */
 
-    double lr_end, power;                    /* "polynomial": 0: 1e-7, 1 */
-    int64_t timescale;                       /* "inverse_sqrt": 0: W, or 10000 without warm-up */
-    double min_lr, min_lr_rate;              /* "cosine…min_lr": exactly one of them; min_lr is
-                                                of "reduce_lr_on_plateau", too: 0: none */
-    double warmup_lr_rate;                   /* "cosine_warmup_with_min_lr" */
-    int64_t num_stable_steps;                /* "warmup_stable_decay": 0: T - W - num_decay_steps */
-    int64_t num_decay_steps;                 /* required there */
-    const char *warmup_type, *decay_type;    /* "linear", "cosine", "1-sqrt"; NULL: "linear" for
-                                                the warm-up, "cosine" for the decay */
+    double lr_end, power;                 /* "polynomial": 0: 1e-7, 1 */
+    int64_t timescale;                    /* "inverse_sqrt": 0: W, or 10000 without warm-up */
+    double min_lr, min_lr_rate;           /* "cosine…min_lr": exactly one of them; min_lr is
+                                             of "reduce_lr_on_plateau", too: 0: none */
+    double warmup_lr_rate;                /* "cosine_warmup_with_min_lr" */
+    int64_t num_stable_steps;             /* "warmup_stable_decay": 0: T - W - num_decay_steps */
+    int64_t num_decay_steps;              /* required there */
+    const char *warmup_type, *decay_type; /* "linear", "cosine", "1-sqrt"; NULL: "linear" for
+                                             the warm-up, "cosine" for the decay */
     double min_lr_ratio;
 
     int64_t step_size;         /* "step": required */
@@ -305,13 +303,13 @@ typedef struct accel_scheduler_options {
     /* "one_cycle" over T steps: from max_lr / div_factor up to max_lr in pct_start of them, then
      * down to a final_div_factor-th of the start. With cycle_momentum the momentum, or beta1, goes
      * the other way: it is set, whatever the optimizer began with. */
-    double max_lr;                  /* 0: each group's rate */
-    double pct_start;               /* 0: 0.3 */
-    const char *anneal_strategy;    /* "cos" or "linear"; NULL: "cos" */
-    accel_tristate_t cycle_momentum; /* default: on */
-    double base_momentum, max_momentum; /* 0: 0.85, 0.95 */
+    double max_lr;                       /* 0: each group's rate */
+    double pct_start;                    /* 0: 0.3 */
+    const char *anneal_strategy;         /* "cos" or "linear"; NULL: "cos" */
+    accel_tristate_t cycle_momentum;     /* default: on */
+    double base_momentum, max_momentum;  /* 0: 0.85, 0.95 */
     double div_factor, final_div_factor; /* 0: 25, 1e4 */
-    bool three_phase; /* down to the start symmetrically, then further down */
+    bool three_phase;                    /* down to the start symmetrically, then further down */
 
     /* "reduce_lr_on_plateau": times `factor`, not below min_lr, after more than `patience` steps
      * in a row without a better metric; then `cooldown` steps do not count. */

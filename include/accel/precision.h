@@ -22,10 +22,10 @@ extern "C" {
 /* GradScalerKwargs. Used with mixed_precision "fp16". */
 typedef struct accel_grad_scaler_options {
     size_t struct_size;
-    double init_scale;       /* 0: 65536 */
-    double growth_factor;    /* 0: 2; > 1 */
-    double backoff_factor;   /* 0: 0.5; < 1 */
-    int32_t growth_interval; /* 0: 2000 */
+    double init_scale;        /* 0: 65536 */
+    double growth_factor;     /* 0: 2; > 1 */
+    double backoff_factor;    /* 0: 0.5; < 1 */
+    int32_t growth_interval;  /* 0: 2000 */
     accel_tristate_t enabled; /* default: on */
 } accel_grad_scaler_options_t;
 

@@ -53,8 +53,8 @@ accel_status_t accel__precision_init(accel_t *accelerator, const accel_options_t
     if (status == ACCEL_OK)
         status = parse(options->comm_hook ? options->comm_hook : "no", "comm_hook", &state->wire);
     if (status == ACCEL_OK)
-        status = accel__scaler_init(&state->scaler, state->autocast == ACCEL_F16,
-                                    options->grad_scaler);
+        status =
+            accel__scaler_init(&state->scaler, state->autocast == ACCEL_F16, options->grad_scaler);
     return status;
 }
 
@@ -63,9 +63,12 @@ accel_status_t accel__precision_compare(accel_t *accelerator)
 {
     const accel__gradient_state_t *state = &accelerator->gradient_state;
     const accel__scaler_t *scaler = &state->scaler;
-    double mine[7] = {(double)state->autocast,        (double)state->wire,
-                      scaler->scale,                  scaler->growth_factor,
-                      scaler->backoff_factor,         (double)scaler->growth_interval,
+    double mine[7] = {(double)state->autocast,
+                      (double)state->wire,
+                      scaler->scale,
+                      scaler->growth_factor,
+                      scaler->backoff_factor,
+                      (double)scaler->growth_interval,
                       (double)state->schedule_steps + (state->schedule_every_call ? 0.5 : 0)};
     double first[7];
     accel_comm_t *comm = accelerator->state.comm;

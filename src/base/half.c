@@ -123,25 +123,25 @@ INLINE void narrow_f16s(uint16_t *restrict dst, const float *restrict src, size_
 
 /* Functions of a target under one table; what the compiler cannot vectorise by itself is written
  * with the instruction that does it. */
-#define VARIANT(name, target, f16_widen, f16_narrow, bf16_narrow)                         \
-    target static void widen_bf16_##name(float *dst, const uint16_t *src, size_t count)   \
-    {                                                                                     \
-        widen_bf16s(dst, src, count);                                                     \
-    }                                                                                     \
-    target static void narrow_bf16_##name(uint16_t *dst, const float *src, size_t count)  \
-    {                                                                                     \
-        bf16_narrow(dst, src, count);                                                     \
-    }                                                                                     \
-    target static void widen_f16_##name(float *dst, const uint16_t *src, size_t count)    \
-    {                                                                                     \
-        f16_widen(dst, src, count);                                                       \
-    }                                                                                     \
-    target static void narrow_f16_##name(uint16_t *dst, const float *src, size_t count)   \
-    {                                                                                     \
-        f16_narrow(dst, src, count);                                                      \
-    }                                                                                     \
-    static const accel__half_kernels_t kernels_##name = {                                 \
-        widen_bf16_##name, narrow_bf16_##name, widen_f16_##name, narrow_f16_##name};
+#define VARIANT(name, target, f16_widen, f16_narrow, bf16_narrow)                               \
+    target static void widen_bf16_##name(float *dst, const uint16_t *src, size_t count)         \
+    {                                                                                           \
+        widen_bf16s(dst, src, count);                                                           \
+    }                                                                                           \
+    target static void narrow_bf16_##name(uint16_t *dst, const float *src, size_t count)        \
+    {                                                                                           \
+        bf16_narrow(dst, src, count);                                                           \
+    }                                                                                           \
+    target static void widen_f16_##name(float *dst, const uint16_t *src, size_t count)          \
+    {                                                                                           \
+        f16_widen(dst, src, count);                                                             \
+    }                                                                                           \
+    target static void narrow_f16_##name(uint16_t *dst, const float *src, size_t count)         \
+    {                                                                                           \
+        f16_narrow(dst, src, count);                                                            \
+    }                                                                                           \
+    static const accel__half_kernels_t kernels_##name = {widen_bf16_##name, narrow_bf16_##name, \
+                                                         widen_f16_##name, narrow_f16_##name};
 
 VARIANT(plain, , widen_f16s, narrow_f16s, narrow_bf16s)
 

@@ -23,12 +23,12 @@ static void update(const accel_optimizer_t *optimizer, const accel__group_t *gro
                   piece->count);
 }
 
-static const accel__rule_t rule = {
-    .name = "Adagrad",
-    .uses = ACCEL__USES(ACCEL__LR) | ACCEL__USES(ACCEL__LR_DECAY) |
-            ACCEL__USES(ACCEL__WEIGHT_DECAY) | ACCEL__USES(ACCEL__EPS),
-    .begin = begin,
-    .update = update};
+static const accel__rule_t rule = {.name = "Adagrad",
+                                   .uses = ACCEL__USES(ACCEL__LR) | ACCEL__USES(ACCEL__LR_DECAY) |
+                                           ACCEL__USES(ACCEL__WEIGHT_DECAY) |
+                                           ACCEL__USES(ACCEL__EPS),
+                                   .begin = begin,
+                                   .update = update};
 
 accel_status_t accel_adagrad_create(accel_model_t *model, const accel_adagrad_options_t *options,
                                     accel_optimizer_t **optimizer)

@@ -4,9 +4,9 @@
 
 #include <math.h>
 
-#define USES                                                                        \
-    (ACCEL__USES(ACCEL__LR) | ACCEL__USES(ACCEL__WEIGHT_DECAY) |                    \
-     ACCEL__USES(ACCEL__BETA1) | ACCEL__USES(ACCEL__BETA2) | ACCEL__USES(ACCEL__EPS))
+#define USES                                                                                 \
+    (ACCEL__USES(ACCEL__LR) | ACCEL__USES(ACCEL__WEIGHT_DECAY) | ACCEL__USES(ACCEL__BETA1) | \
+     ACCEL__USES(ACCEL__BETA2) | ACCEL__USES(ACCEL__EPS))
 
 static void begin(accel__group_t *group, int64_t t, double grad_scale, bool decoupled)
 {
@@ -74,12 +74,12 @@ accel_status_t accel_adam_create(accel_model_t *model, const accel_adam_options_
         return status;
     status = accel__optimizer_create(
         model, &adam, name,
-        (double[ACCEL__NUM_HYPERS]){
-            [ACCEL__LR] = accel__or_default(read.lr, 1e-3),
-            [ACCEL__BETA1] = accel__or_default(read.beta1, 0.9),
-            [ACCEL__BETA2] = accel__or_default(read.beta2, 0.999),
-            [ACCEL__EPS] = accel__or_default(read.eps, 1e-8),
-            [ACCEL__WEIGHT_DECAY] = accel__or_default(read.weight_decay, 0)},
+        (double[ACCEL__NUM_HYPERS]){[ACCEL__LR] = accel__or_default(read.lr, 1e-3),
+                                    [ACCEL__BETA1] = accel__or_default(read.beta1, 0.9),
+                                    [ACCEL__BETA2] = accel__or_default(read.beta2, 0.999),
+                                    [ACCEL__EPS] = accel__or_default(read.eps, 1e-8),
+                                    [ACCEL__WEIGHT_DECAY] =
+                                        accel__or_default(read.weight_decay, 0)},
         optimizer);
     if (status == ACCEL_OK)
         finish(*optimizer, read.amsgrad, read.maximize);
@@ -101,12 +101,12 @@ accel_status_t accel_adamw_create(accel_model_t *model, const accel_adamw_option
         return status;
     status = accel__optimizer_create(
         model, &adamw, name,
-        (double[ACCEL__NUM_HYPERS]){
-            [ACCEL__LR] = accel__or_default(read.lr, 1e-3),
-            [ACCEL__BETA1] = accel__or_default(read.beta1, 0.9),
-            [ACCEL__BETA2] = accel__or_default(read.beta2, 0.999),
-            [ACCEL__EPS] = accel__or_default(read.eps, 1e-8),
-            [ACCEL__WEIGHT_DECAY] = accel__or_default(read.weight_decay, 1e-2)},
+        (double[ACCEL__NUM_HYPERS]){[ACCEL__LR] = accel__or_default(read.lr, 1e-3),
+                                    [ACCEL__BETA1] = accel__or_default(read.beta1, 0.9),
+                                    [ACCEL__BETA2] = accel__or_default(read.beta2, 0.999),
+                                    [ACCEL__EPS] = accel__or_default(read.eps, 1e-8),
+                                    [ACCEL__WEIGHT_DECAY] =
+                                        accel__or_default(read.weight_decay, 1e-2)},
         optimizer);
     if (status == ACCEL_OK)
         finish(*optimizer, read.amsgrad, read.maximize);

@@ -22,13 +22,13 @@ accel_status_t accel__arena_reserve(accel__arena_t *arena, accel_comm_t *comm)
     return ACCEL_OK;
 }
 
-/* The block is: versions, marks, values and copies, gradients of rank 0, gradients of rank 1, ... */
+/* The block is: versions, marks, values and copies, gradients of rank 0, of rank 1, ... */
 accel_status_t accel__arena_map(accel__arena_t *arena, const accel__layout_t *layout)
 {
     size_t ranks = (size_t)arena->num_ranks;
     size_t versions = ranks * sizeof(accel__version_t);
-    size_t marks = accel__round_up((size_t)layout->num_runs * sizeof(accel__mark_t),
-                                   sizeof(accel__version_t));
+    size_t marks =
+        accel__round_up((size_t)layout->num_runs * sizeof(accel__mark_t), sizeof(accel__version_t));
     size_t head = accel__round_up(versions + ranks * marks, ACCEL__PAGE);
     size_t size = head + layout->size + ranks * layout->gradients_size;
     accel_status_t status = accel__comm_share(arena->comm, size, &arena->memory);

@@ -27,7 +27,7 @@ typedef struct accel__arena {
     size_t marks_size;          /* of one rank, bytes */
     unsigned char *values;      /* layout.size bytes */
     unsigned char **gradients;  /* each rank's layout.gradients_size bytes */
-    accel_dtype_t wire;         /* float32 gradients are summed as of this type; float32: as they are */
+    accel_dtype_t wire;         /* what float32 gradients are rounded to before */
     const void **sources;       /* num_ranks pointers for a reduction */
     unsigned char *met;         /* what the ranks bring to a barrier */
 } accel__arena_t;

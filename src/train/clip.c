@@ -54,8 +54,7 @@ static void add_squares(const accel__kernels_t *kernels, void *gradients, size_t
     *number += kernels->sum_of_squares(gradients, count);
 }
 
-static void multiply(const accel__kernels_t *kernels, void *gradients, size_t count,
-                     double *number)
+static void multiply(const accel__kernels_t *kernels, void *gradients, size_t count, double *number)
 {
     kernels->scale(gradients, *number, count);
 }

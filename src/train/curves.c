@@ -77,8 +77,9 @@ static double linear(const accel_scheduler_t *scheduler, double base, int32_t gr
     (void)group;
     if (is_warming(scheduler))
         return base * warmup(scheduler);
-    return base * fmax(0, left / fmax(1, (double)(options->num_training_steps -
-                                                  options->num_warmup_steps)));
+    return base *
+           fmax(0,
+                left / fmax(1, (double)(options->num_training_steps - options->num_warmup_steps)));
 }
 
 /* ---- cosine ---- */
@@ -290,10 +291,10 @@ static accel_status_t check_stages(accel_scheduler_t *scheduler)
     accel_scheduler_options_t *options = &scheduler->options;
     int warm = find_text(scheduler, "warmup_type",
                          options->warmup_type ? options->warmup_type : types[0], types, 3);
-    int decay = warm < 0 ? -1
-                         : find_text(scheduler, "decay_type",
-                                     options->decay_type ? options->decay_type : types[1], types,
-                                     3);
+    int decay = warm < 0
+                    ? -1
+                    : find_text(scheduler, "decay_type",
+                                options->decay_type ? options->decay_type : types[1], types, 3);
 
     if (decay < 0)
         return ACCEL_ERR_INVALID;
@@ -383,8 +384,7 @@ static accel_status_t check_lambda(accel_scheduler_t *scheduler)
 {
     return scheduler->options.lambda
                ? ACCEL_OK
-               : accel__fail(ACCEL_ERR_INVALID,
-                             "accel_scheduler_create: 'lambda': lambda is NULL");
+               : accel__fail(ACCEL_ERR_INVALID, "accel_scheduler_create: 'lambda': lambda is NULL");
 }
 
 /* ---- one cycle ---- */
@@ -402,7 +402,7 @@ static int find_phase(const accel_scheduler_t *scheduler, double *x)
         ends[1] = total - 1;
     while (phase < (options->three_phase ? 2 : 1) && at(scheduler) > ends[phase])
         begin = ends[phase++];
-    *x = fmin(1, (at(scheduler) - begin) / (ends[phase] - begin)); /* torch's last step overshoots */
+    *x = fmin(1, (at(scheduler) - begin) / (ends[phase] - begin)); /* torch may overshoot */
     return phase;
 }
 
@@ -460,8 +460,8 @@ static accel_status_t check_momentum(accel_scheduler_t *scheduler)
         return refuse(scheduler, "base_momentum", options->base_momentum, "0 to 1");
     if (!(options->max_momentum >= 0 && options->max_momentum < 1))
         return refuse(scheduler, "max_momentum", options->max_momentum, "0 to 1");
-    if ((uses & ACCEL__USES(ACCEL__BETA1)) || ((uses & ACCEL__USES(ACCEL__MOMENTUM)) &&
-                                               optimizer->groups[0].hypers[ACCEL__MOMENTUM] > 0))
+    if ((uses & ACCEL__USES(ACCEL__BETA1)) ||
+        ((uses & ACCEL__USES(ACCEL__MOMENTUM)) && optimizer->groups[0].hypers[ACCEL__MOMENTUM] > 0))
         return ACCEL_OK;
     return accel__fail(ACCEL_ERR_INVALID,
                        "accel_scheduler_create: 'one_cycle' cycles momentum, and the %s optimizer "
@@ -547,10 +547,10 @@ static accel_status_t check_plateau(accel_scheduler_t *scheduler)
     static const char *const modes[] = {"min", "max"}, *const kinds[] = {"rel", "abs"};
     accel_scheduler_options_t *options = &scheduler->options;
     int mode = find_text(scheduler, "mode", options->mode ? options->mode : "min", modes, 2);
-    int kind = mode < 0 ? -1
-                        : find_text(scheduler, "threshold_mode",
-                                    options->threshold_mode ? options->threshold_mode : "rel",
-                                    kinds, 2);
+    int kind = mode < 0
+                   ? -1
+                   : find_text(scheduler, "threshold_mode",
+                               options->threshold_mode ? options->threshold_mode : "rel", kinds, 2);
 
     if (kind < 0)
         return ACCEL_ERR_INVALID;
@@ -609,9 +609,9 @@ const accel__curve_t *accel__curve_find(const char *name)
     }
     nearest = accel__nearest(name, names, NUM_CURVES);
     accel__fail(ACCEL_ERR_INVALID,
-                "accel_scheduler_create: there is no schedule '%s'%s%s%s; expected one of %s",
-                name, nearest ? "; did you mean '" : "", nearest ? nearest : "",
-                nearest ? "'?" : "", all.data ? all.data : "those in optimizer.h");
+                "accel_scheduler_create: there is no schedule '%s'%s%s%s; expected one of %s", name,
+                nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "",
+                all.data ? all.data : "those in optimizer.h");
     accel__text_free(&all);
     return NULL;
 }

@@ -87,9 +87,9 @@ accel_status_t accel_optimizer_create(accel_model_t *model,
     if (status == ACCEL_OK)
         status = accel__optimizer_create(
             model, &rule, name,
-            (double[ACCEL__NUM_HYPERS]){
-                [ACCEL__LR] = accel__or_default(read.lr, 1e-3),
-                [ACCEL__WEIGHT_DECAY] = accel__or_default(read.weight_decay, 0)},
+            (double[ACCEL__NUM_HYPERS]){[ACCEL__LR] = accel__or_default(read.lr, 1e-3),
+                                        [ACCEL__WEIGHT_DECAY] =
+                                            accel__or_default(read.weight_decay, 0)},
             optimizer);
     if (status != ACCEL_OK)
         return status;

@@ -18,8 +18,8 @@ struct accel_ema {
     bool equal_weights;
     int64_t num_updates;
     bool shown; /* between _begin and _end: the averages are in the model, its values here */
-    int32_t rank, num_ranks; /* whose slices */
-    int num_runs;            /* 0: no memory yet */
+    int32_t rank, num_ranks;  /* whose slices */
+    int num_runs;             /* 0: no memory yet */
     unsigned char **averages; /* by run */
 };
 
@@ -129,8 +129,7 @@ typedef void (*pair_fn)(accel_ema_t *ema, accel_dtype_t dtype, unsigned char *va
 static void take(accel_ema_t *ema, accel_dtype_t dtype, unsigned char *values,
                  unsigned char *average, size_t count)
 {
-    double weight =
-        ema->equal_weights ? 1 / ((double)ema->num_updates + 1) : 1 - ema->decay;
+    double weight = ema->equal_weights ? 1 / ((double)ema->num_updates + 1) : 1 - ema->decay;
 
     if (ema->num_updates == 0)
         memcpy(average, values, count * accel_dtype_size(dtype));
@@ -200,8 +199,7 @@ static accel_status_t check(const accel_ema_t *ema, const char *function)
         if (model->params[i]->kind == ACCEL_TRAINABLE && accel__is_half(model->params[i]->dtype))
             return accel__fail(ACCEL_ERR_STATE,
                                "%s: '%s' is %s; such a model must be prepared first", function,
-                               model->params[i]->name,
-                               accel_dtype_name(model->params[i]->dtype));
+                               model->params[i]->name, accel_dtype_name(model->params[i]->dtype));
     return ACCEL_OK;
 }
 

@@ -173,12 +173,15 @@ static accel_status_t check_selection(const accel_optimizer_t *optimizer, const 
 static accel_status_t set_hypers(const accel_optimizer_t *optimizer, const char *function,
                                  const accel_group_options_t *options, accel__group_t *group)
 {
-    const double given[ACCEL__NUM_HYPERS] = {
-        [ACCEL__LR] = options->lr,           [ACCEL__WEIGHT_DECAY] = options->weight_decay,
-        [ACCEL__BETA1] = options->beta1,     [ACCEL__BETA2] = options->beta2,
-        [ACCEL__EPS] = options->eps,         [ACCEL__MOMENTUM] = options->momentum,
-        [ACCEL__ALPHA] = options->alpha,     [ACCEL__DAMPENING] = options->dampening,
-        [ACCEL__LR_DECAY] = options->lr_decay};
+    const double given[ACCEL__NUM_HYPERS] = {[ACCEL__LR] = options->lr,
+                                             [ACCEL__WEIGHT_DECAY] = options->weight_decay,
+                                             [ACCEL__BETA1] = options->beta1,
+                                             [ACCEL__BETA2] = options->beta2,
+                                             [ACCEL__EPS] = options->eps,
+                                             [ACCEL__MOMENTUM] = options->momentum,
+                                             [ACCEL__ALPHA] = options->alpha,
+                                             [ACCEL__DAMPENING] = options->dampening,
+                                             [ACCEL__LR_DECAY] = options->lr_decay};
 
     *group = (accel__group_t){.own_lr = options->lr != 0, .frozen = options->frozen};
     for (int h = 0; h < ACCEL__NUM_HYPERS; h++) {

@@ -15,8 +15,7 @@ double accel__or_default(double value, double fallback)
 }
 
 accel_status_t accel__optimizer_create(accel_model_t *model, const accel__rule_t *rule,
-                                       const char *function,
-                                       const double hypers[ACCEL__NUM_HYPERS],
+                                       const char *function, const double hypers[ACCEL__NUM_HYPERS],
                                        accel_optimizer_t **optimizer)
 {
     accel__group_t *group;
@@ -239,8 +238,7 @@ static const void *averaged(accel_optimizer_t *optimizer, int bucket, size_t fir
         accel__arena_average(arena, run, first, count, optimizer->average);
         return optimizer->average;
     }
-    if (optimizer->custom.granularity != ACCEL_ELEMENT &&
-        optimizer->model->phase == ACCEL__REDUCED)
+    if (optimizer->custom.granularity != ACCEL_ELEMENT && optimizer->model->phase == ACCEL__REDUCED)
         return gather_average(optimizer, run, first, count);
     return accel__arena_gradients(arena, run, arena->rank, first);
 }

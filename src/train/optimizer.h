@@ -109,8 +109,7 @@ struct accel_optimizer {
 /* A new optimizer of that rule with one group; hypers that the rule does not use are 0. Values
  * out of range are an error that names `function`. */
 accel_status_t accel__optimizer_create(accel_model_t *model, const accel__rule_t *rule,
-                                       const char *function,
-                                       const double hypers[ACCEL__NUM_HYPERS],
+                                       const char *function, const double hypers[ACCEL__NUM_HYPERS],
                                        accel_optimizer_t **optimizer);
 
 /* 0 is `fallback`, ACCEL_ZERO is 0. */

@@ -225,8 +225,7 @@ static accel_status_t add(accel_model_t *model, const char *function, const char
 accel_status_t accel_model_add(accel_model_t *model, const char *name, accel_dtype_t dtype,
                                int32_t ndim, const int64_t *shape, void *parameter, void *gradient)
 {
-    accel__param_t like = {
-        .kind = ACCEL_TRAINABLE,
+    accel__param_t like = {.kind = ACCEL_TRAINABLE,
                            .dtype = dtype,
                            .gradient_dtype = dtype,
                            .value_at = parameter,
@@ -271,8 +270,7 @@ accel_status_t accel_model_set_gradient_dtype(accel_model_t *model, const char *
         return accel__fail(ACCEL_ERR_INVALID,
                            "%s: '%s' is %s and its gradient %s; expected float32, bfloat16 or "
                            "float16 for any of these, float64 for float64",
-                           function, name, accel_dtype_name(param->dtype),
-                           accel_dtype_name(dtype));
+                           function, name, accel_dtype_name(param->dtype), accel_dtype_name(dtype));
     param->gradient_dtype = dtype;
     param->gradient_size = param->count * accel_dtype_size(dtype);
     return ACCEL_OK;
@@ -292,8 +290,8 @@ accel_status_t accel_model_add_copy(accel_model_t *model, const char *name, void
         return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' is %s; expected a float32 parameter",
                            function, name, accel_dtype_name(param->dtype));
     if (model->replicated)
-        return accel__fail(ACCEL_ERR_UNSUPPORTED,
-                           "%s: '%s': the model's parameters are replicated", function, name);
+        return accel__fail(ACCEL_ERR_UNSUPPORTED, "%s: '%s': the model's parameters are replicated",
+                           function, name);
     if (model->fixed_memory && !accel__pointer_get(copy))
         return accel__fail(ACCEL_ERR_INVALID,
                            "%s: '%s': the copy's pointer is NULL; a model with fixed memory wants "

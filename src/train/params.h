@@ -13,15 +13,15 @@ typedef struct accel__param {
     accel_dtype_t dtype, gradient_dtype;
     int32_t ndim;
     int64_t shape[ACCEL_MAX_NDIM];
-    size_t count, size, gradient_size;          /* elements, bytes */
-    void *value_at, *gradient_at, *copy_at;     /* addresses of the owner's pointers, or NULL */
-    void *own_value, *own_gradient, *own_copy;  /* the owner's blocks, while the pointers are ours */
-    int run;                                    /* of a trainable one: its run ... */
-    size_t first;                               /* ... and its first element there */
-    size_t offset;                              /* of a frozen one: bytes in the arena's values */
-    bool ready;                                 /* said by accel_grad_ready() in this window */
-    float *accumulated;  /* of low-precision gradients, those of earlier backwards; NULL: none yet */
-    bool has_accumulated;
+    size_t count, size, gradient_size;         /* elements, bytes */
+    void *value_at, *gradient_at, *copy_at;    /* addresses of the owner's pointers, or NULL */
+    void *own_value, *own_gradient, *own_copy; /* the owner's blocks while the pointers are ours */
+    int run;                                   /* of a trainable one: its run ... */
+    size_t first;                              /* ... and its first element there */
+    size_t offset;                             /* of a frozen one: bytes in the arena's values */
+    bool ready;                                /* said by accel_grad_ready() in this window */
+    bool has_accumulated; /* low-precision gradients of earlier backwards ... */
+    float *accumulated;   /* ... are here; NULL: none were yet */
     char name[];
 } accel__param_t;
 
@@ -52,9 +52,9 @@ struct accel_model {
     bool unscaled;     /* 1 / loss_scale is in `clip`, or in the gradients */
     bool found_inf;    /* an unscaled gradient is no finite number; the same on all ranks */
     accel__overlap_t overlap;
-    int64_t num_ready; /* of accel_grad_ready() in this backward */
-    bool in_backward;  /* the model's own is running */
-    bool writing;      /* between accel_params_begin() and _end() */
+    int64_t num_ready;  /* of accel_grad_ready() in this backward */
+    bool in_backward;   /* the model's own is running */
+    bool writing;       /* between accel_params_begin() and _end() */
     bool shows_average; /* between accel_ema_begin() and _end() */
 };
 

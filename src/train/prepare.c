@@ -124,8 +124,7 @@ static void redirect(accel_model_t *model)
         if (param->kind == ACCEL_BUFFER)
             continue;
         if (!model->replicated)
-            redirect_pointer(param->value_at, accel__param_values(model, param),
-                             &param->own_value);
+            redirect_pointer(param->value_at, accel__param_values(model, param), &param->own_value);
         if (param->kind != ACCEL_TRAINABLE)
             continue;
         redirect_pointer(param->gradient_at, accel__param_gradients(model, param),

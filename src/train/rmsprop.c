@@ -61,6 +61,7 @@ accel_status_t accel_rmsprop_create(accel_model_t *model, const accel_rmsprop_op
         return status;
     (*optimizer)->centered = read.centered;
     (*optimizer)->maximize = read.maximize;
-    (*optimizer)->num_states = 1 + read.centered + ((*optimizer)->groups[0].hypers[ACCEL__MOMENTUM] != 0);
+    (*optimizer)->num_states =
+        1 + read.centered + ((*optimizer)->groups[0].hypers[ACCEL__MOMENTUM] != 0);
     return ACCEL_OK;
 }

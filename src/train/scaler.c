@@ -42,12 +42,12 @@ accel_status_t accel__scaler_init(accel__scaler_t *scaler, bool fp16,
         status = accel__tristate(read.enabled, true, "grad_scaler: enabled", &enabled);
     if (status != ACCEL_OK)
         return status;
-    *scaler = (accel__scaler_t){
-        .enabled = fp16 && enabled,
-        .scale = (double)(float)or_default(read.init_scale, 65536),
-        .growth_factor = or_default(read.growth_factor, 2),
-        .backoff_factor = or_default(read.backoff_factor, 0.5),
-        .growth_interval = read.growth_interval == 0 ? 2000 : read.growth_interval};
+    *scaler = (accel__scaler_t){.enabled = fp16 && enabled,
+                                .scale = (double)(float)or_default(read.init_scale, 65536),
+                                .growth_factor = or_default(read.growth_factor, 2),
+                                .backoff_factor = or_default(read.backoff_factor, 0.5),
+                                .growth_interval =
+                                    read.growth_interval == 0 ? 2000 : read.growth_interval};
     status = check(scaler);
     if (!scaler->enabled)
         scaler->scale = 1;

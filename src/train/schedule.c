@@ -32,8 +32,7 @@ static accel_status_t apply(accel_scheduler_t *scheduler)
         if (g == 0)
             scheduler->last_lr = rate;
         if (scheduler->cycles_momentum)
-            hypers[by_beta ? ACCEL__BETA1 : ACCEL__MOMENTUM] =
-                accel__one_cycle_momentum(scheduler);
+            hypers[by_beta ? ACCEL__BETA1 : ACCEL__MOMENTUM] = accel__one_cycle_momentum(scheduler);
     }
     return ACCEL_OK;
 }

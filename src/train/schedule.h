@@ -22,7 +22,7 @@ struct accel_scheduler {
     double (*warm)(double progress);
     double (*decay)(double progress, double num_cycles);
     double last_lr; /* of group 0 */
-    double *bases; /* by group */
+    double *bases;  /* by group */
     int32_t num_groups;
     accel_scheduler_state_t state;
     accel__gradient_state_t *gradient_state; /* NULL: not prepared */

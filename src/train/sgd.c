@@ -28,12 +28,12 @@ static void update(const accel_optimizer_t *optimizer, const accel__group_t *gro
                               piece->count);
 }
 
-static const accel__rule_t rule = {
-    .name = "SGD",
-    .uses = ACCEL__USES(ACCEL__LR) | ACCEL__USES(ACCEL__MOMENTUM) |
-            ACCEL__USES(ACCEL__DAMPENING) | ACCEL__USES(ACCEL__WEIGHT_DECAY),
-    .begin = begin,
-    .update = update};
+static const accel__rule_t rule = {.name = "SGD",
+                                   .uses = ACCEL__USES(ACCEL__LR) | ACCEL__USES(ACCEL__MOMENTUM) |
+                                           ACCEL__USES(ACCEL__DAMPENING) |
+                                           ACCEL__USES(ACCEL__WEIGHT_DECAY),
+                                   .begin = begin,
+                                   .update = update};
 
 accel_status_t accel_sgd_create(accel_model_t *model, const accel_sgd_options_t *options,
                                 accel_optimizer_t **optimizer)
@@ -58,7 +58,8 @@ accel_status_t accel_sgd_create(accel_model_t *model, const accel_sgd_options_t 
         (double[ACCEL__NUM_HYPERS]){[ACCEL__LR] = accel__or_default(read.lr, 1e-3),
                                     [ACCEL__MOMENTUM] = read.momentum,
                                     [ACCEL__DAMPENING] = read.dampening,
-                                    [ACCEL__WEIGHT_DECAY] = accel__or_default(read.weight_decay, 0)},
+                                    [ACCEL__WEIGHT_DECAY] =
+                                        accel__or_default(read.weight_decay, 0)},
         optimizer);
     if (status != ACCEL_OK)
         return status;

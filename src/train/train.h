@@ -32,9 +32,9 @@ typedef struct accel__gradient_state {
     accel__scaler_t scaler;
     bool schedule_every_call; /* step_scheduler_with_optimizer is off */
     int32_t schedule_steps;   /* a scheduler's own steps for one of the loop's */
-    int32_t num_steps; /* gradient accumulation steps, >= 1 */
-    int64_t step;      /* batches since the last sync by the loader's end */
-    bool sync_step;    /* what accumulate decided; true at first */
+    int32_t num_steps;        /* gradient accumulation steps, >= 1 */
+    int64_t step;             /* batches since the last sync by the loader's end */
+    bool sync_step;           /* what accumulate decided; true at first */
     int32_t no_sync_depth;
     accel__link_t prepared; /* models, optimizers, schedulers: each links itself at prepare */
 } accel__gradient_state_t;

@@ -19,7 +19,7 @@ ALLOWED["accelerator"] = {"base", "comm", "state", *SIBLINGS}
 
 # The room that a public header speaks for. One that is not listed is for everybody.
 PUBLIC = {
-    "comm.h": "comm", "data.h": "data", "model.h": "train", "optimizer.h": "train",
+    "comm.h": "comm", "data.h": "data", "model.h": "train", "optimizer.h": "train", "ema.h": "train",
     "track.h": "track", "wandb.h": "track", "plugin/tracker_v1.h": "track",
     "plugin/wandb_v1.h": "track",
     "launch.h": "launch", "safetensors.h": "checkpoint", "accelerator.h": "accelerator", "accel.h": "accelerator",

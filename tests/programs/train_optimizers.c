@@ -59,8 +59,8 @@ static void lion(void *context, const accel_update_t *update)
         double p = is_wide ? ((double *)update->values)[i] : (double)((float *)update->values)[i];
         double g = is_wide ? ((const double *)update->gradients)[i]
                            : (double)((const float *)update->gradients)[i];
-        double m = is_wide ? ((double *)update->states[0])[i]
-                           : (double)((float *)update->states[0])[i];
+        double m =
+            is_wide ? ((double *)update->states[0])[i] : (double)((float *)update->states[0])[i];
         double direction = 0.9 * m + 0.1 * g;
 
         p *= 1 - update->lr * update->weight_decay;
@@ -122,14 +122,14 @@ static accel_optimizer_t *make_rmsprop(accel_model_t *model, char **arguments)
 static accel_optimizer_t *make_adagrad(accel_model_t *model, char **arguments)
 {
     accel_optimizer_t *optimizer;
-    accel_adagrad_options_t options = {
-        .struct_size = sizeof(options),
-        .lr = argument_option(arguments, "lr"),
-        .lr_decay = argument_number(arguments, "lr_decay"),
-        .weight_decay = argument_number(arguments, "weight_decay"),
-        .initial_accumulator_value = argument_number(arguments, "initial_accumulator_value"),
-        .eps = argument_option(arguments, "eps"),
-        .maximize = argument_count(arguments, "maximize") != 0};
+    accel_adagrad_options_t options = {.struct_size = sizeof(options),
+                                       .lr = argument_option(arguments, "lr"),
+                                       .lr_decay = argument_number(arguments, "lr_decay"),
+                                       .weight_decay = argument_number(arguments, "weight_decay"),
+                                       .initial_accumulator_value =
+                                           argument_number(arguments, "initial_accumulator_value"),
+                                       .eps = argument_option(arguments, "eps"),
+                                       .maximize = argument_count(arguments, "maximize") != 0};
 
     ACCEL_CHECK(accel_adagrad_create(model, &options, &optimizer));
     return optimizer;
@@ -156,11 +156,11 @@ static accel_optimizer_t *make_lion(accel_model_t *model, char **arguments)
 
     ACCEL_CHECK(accel_optimizer_create(
         model,
-        ACCEL_OPTIMIZER_OPTIONS(
-                .name = "lion", .update = lion, .num_states = 1,
-                .granularity = (accel_granularity_t)argument_count(arguments, "granularity"),
-                .lr = argument_option(arguments, "lr"),
-                .weight_decay = argument_number(arguments, "weight_decay")),
+        ACCEL_OPTIMIZER_OPTIONS(.name = "lion", .update = lion, .num_states = 1,
+                                .granularity =
+                                    (accel_granularity_t)argument_count(arguments, "granularity"),
+                                .lr = argument_option(arguments, "lr"),
+                                .weight_decay = argument_number(arguments, "weight_decay")),
         &optimizer));
     return optimizer;
 }
@@ -180,14 +180,13 @@ static accel_optimizer_t *make_optimizer(accel_model_t *model, const char *rule,
 
 static void add_group(accel_optimizer_t *optimizer, char **arguments)
 {
-    accel_group_options_t group = {
-        .struct_size = sizeof(group),
-        .pattern = "w?de",
-        .lr = argument_option(arguments, "group_lr"),
-        .weight_decay = argument_option(arguments, "group_weight_decay"),
-        .beta1 = argument_option(arguments, "group_beta1"),
-        .momentum = argument_option(arguments, "group_momentum"),
-        .frozen = argument_count(arguments, "group_frozen") != 0};
+    accel_group_options_t group = {.struct_size = sizeof(group),
+                                   .pattern = "w?de",
+                                   .lr = argument_option(arguments, "group_lr"),
+                                   .weight_decay = argument_option(arguments, "group_weight_decay"),
+                                   .beta1 = argument_option(arguments, "group_beta1"),
+                                   .momentum = argument_option(arguments, "group_momentum"),
+                                   .frozen = argument_count(arguments, "group_frozen") != 0};
 
     if (argument(arguments, "group"))
         ACCEL_CHECK(accel_optimizer_add_group(optimizer, &group, NULL));
@@ -290,7 +289,7 @@ int main(int argc, char **argv)
         ACCEL_CHECK(accel_ema_create(
             model,
             ACCEL_EMA_OPTIONS(.decay = argument_option(argv + 4, "ema"),
-                                  .equal_weights = argument_count(argv + 4, "equal_weights") != 0),
+                              .equal_weights = argument_count(argv + 4, "equal_weights") != 0),
             &ema));
     if (strcmp(argv[2], "alone") != 0) {
         ACCEL_CHECK(accel_create(NULL, &accelerator));

@@ -64,11 +64,10 @@ static void clip(accel_t *accelerator, accel_model_t *model, char **arguments, d
     if (argument(arguments, "unscale"))
         ACCEL_CHECK(accel_unscale_gradients(accelerator, model));
     if (argument(arguments, "clip"))
-        ACCEL_CHECK(accel_clip_grad_norm(accelerator, model, argument_number(arguments, "clip"),
-                                         norm));
-    if (argument(arguments, "value"))
         ACCEL_CHECK(
-            accel_clip_grad_value(accelerator, model, argument_number(arguments, "value")));
+            accel_clip_grad_norm(accelerator, model, argument_number(arguments, "clip"), norm));
+    if (argument(arguments, "value"))
+        ACCEL_CHECK(accel_clip_grad_value(accelerator, model, argument_number(arguments, "value")));
 }
 
 static accel_t *make_accelerator(char **arguments)
@@ -81,11 +80,11 @@ static accel_t *make_accelerator(char **arguments)
         .backoff_factor = argument_number(arguments, "backoff_factor"),
         .growth_interval = (int32_t)argument_count(arguments, "growth_interval")};
 
-    ACCEL_CHECK(accel_create(
-        ACCEL_OPTIONS(.mixed_precision = "fp16", .grad_scaler = &scaler,
-                      .gradients = argument(arguments, "averaged") ? ACCEL_GRADIENTS_AVERAGED
-                                                                   : ACCEL_GRADIENTS_LOCAL),
-        &accelerator));
+    ACCEL_CHECK(accel_create(ACCEL_OPTIONS(.mixed_precision = "fp16", .grad_scaler = &scaler,
+                                           .gradients = argument(arguments, "averaged")
+                                                            ? ACCEL_GRADIENTS_AVERAGED
+                                                            : ACCEL_GRADIENTS_LOCAL),
+                             &accelerator));
     return accelerator;
 }
 
@@ -107,7 +106,8 @@ int main(int argc, char **argv)
     ACCEL_CHECK(accel_model_create(NULL, &model));
     ACCEL_CHECK(accel_model_add(model, "w", ACCEL_F32, ACCEL_SHAPE(COUNT), &owner.values,
                                 &owner.gradients));
-    ACCEL_CHECK(accel_sgd_create(model, ACCEL_SGD_OPTIONS(.lr = 0.01, .momentum = 0.5), &optimizer));
+    ACCEL_CHECK(
+        accel_sgd_create(model, ACCEL_SGD_OPTIONS(.lr = 0.01, .momentum = 0.5), &optimizer));
     ACCEL_CHECK(accel_prepare(accelerator, model, optimizer, NULL, NULL));
     for (long step = 1; step <= strtol(argv[1], NULL, 10); step++) {
         double norm = 0;

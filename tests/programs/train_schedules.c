@@ -6,7 +6,8 @@
  * lr= and group_lr= are the rates of two groups, `beta1` makes the optimizer Adam, `momentum` SGD
  * with momentum; the rest are options of the schedule; milestones=A,B,...; restart=N: after N steps
  * go on in a new schedule from the old one's state. Before each step both rates are written as raw
- * doubles, and after an update with gradients of 1 both parameters, which also tell the momentum. */
+ * doubles, and after an update with gradients of 1 both parameters, which also tell the momentum.
+ */
 #include <math.h>
 #include <stdio.h>
 
@@ -35,8 +36,7 @@ static accel_optimizer_t *make_optimizer(accel_model_t *model, char **arguments)
             &optimizer));
     else
         ACCEL_CHECK(accel_sgd_create(
-            model,
-            ACCEL_SGD_OPTIONS(.lr = lr, .momentum = argument_number(arguments, "momentum")),
+            model, ACCEL_SGD_OPTIONS(.lr = lr, .momentum = argument_number(arguments, "momentum")),
             &optimizer));
     ACCEL_CHECK(accel_optimizer_add_group(
         optimizer,
@@ -84,8 +84,7 @@ static accel_scheduler_options_t read_options(const char *name, char **arguments
         .max_lr = argument_number(arguments, "max_lr"),
         .pct_start = argument_option(arguments, "pct_start"),
         .anneal_strategy = argument(arguments, "anneal_strategy"),
-        .cycle_momentum =
-            argument_count(arguments, "cycle_momentum") ? ACCEL_ON : ACCEL_OFF,
+        .cycle_momentum = argument_count(arguments, "cycle_momentum") ? ACCEL_ON : ACCEL_OFF,
         .base_momentum = argument_option(arguments, "base_momentum"),
         .max_momentum = argument_option(arguments, "max_momentum"),
         .div_factor = argument_option(arguments, "div_factor"),
@@ -143,8 +142,8 @@ static void run(accel_optimizer_t *optimizer, const accel_scheduler_options_t *o
 
 int main(int argc, char **argv)
 {
-    double values[2] = {0}, gradients[2] = {1, 1}, *at[4] = {&values[0], &values[1], &gradients[0],
-                                                         &gradients[1]};
+    double values[2] = {0}, gradients[2] = {1, 1},
+           *at[4] = {&values[0], &values[1], &gradients[0], &gradients[1]};
     int64_t milestones[16];
     accel_scheduler_options_t options;
     accel_model_t *model;

@@ -40,8 +40,7 @@ static void train(const way_t *way, net_t *net)
     for (int i = 0; i < NET_PARAMS; i++)
         net->gradient_dtypes[i] = way->gradient_dtype;
     model = net_model(net, options);
-    CHECK_OK(
-        accel_sgd_create(model, ACCEL_SGD_OPTIONS(.lr = 0.02, .momentum = 0.9), &optimizer));
+    CHECK_OK(accel_sgd_create(model, ACCEL_SGD_OPTIONS(.lr = 0.02, .momentum = 0.9), &optimizer));
     CHECK_OK(accel_prepare(accelerator, model, optimizer, NULL, NULL));
     net->count = share;
     for (int64_t batch = 0; batch < STEPS * way->accumulation; batch++) {
@@ -79,8 +78,7 @@ static void train_exactly(net_t *net)
 
     net_init(net, ACCEL_F64, ACCEL_F64, 0);
     model = net_model(net, accel_model_options_init());
-    CHECK_OK(
-        accel_sgd_create(model, ACCEL_SGD_OPTIONS(.lr = 0.02, .momentum = 0.9), &optimizer));
+    CHECK_OK(accel_sgd_create(model, ACCEL_SGD_OPTIONS(.lr = 0.02, .momentum = 0.9), &optimizer));
     net->count = GLOBAL_BATCH;
     for (int64_t step = 0; step < STEPS; step++) {
         net->first = step * GLOBAL_BATCH;
@@ -106,9 +104,9 @@ static void check_ways(int rank, int size)
     static const struct {
         const char *precision;
         accel_dtype_t dtype, gradient_dtype;
-    } kinds[] = {{"no", ACCEL_F32, ACCEL_F32},     {"fp16", ACCEL_F32, ACCEL_F32},
-                 {"bf16", ACCEL_BF16, ACCEL_F32},  {"bf16", ACCEL_BF16, ACCEL_BF16},
-                 {"fp16", ACCEL_F16, ACCEL_F32},   {"fp16", ACCEL_F16, ACCEL_F16},
+    } kinds[] = {{"no", ACCEL_F32, ACCEL_F32},    {"fp16", ACCEL_F32, ACCEL_F32},
+                 {"bf16", ACCEL_BF16, ACCEL_F32}, {"bf16", ACCEL_BF16, ACCEL_BF16},
+                 {"fp16", ACCEL_F16, ACCEL_F32},  {"fp16", ACCEL_F16, ACCEL_F16},
                  {"bf16", ACCEL_F32, ACCEL_BF16}};
     net_t exact, first, again;
 
@@ -357,10 +355,9 @@ static void check_skip(int rank, int size)
     hand_init(&hand, options, ACCEL_F32, ACCEL_F16);
     CHECK_STR("fp16", accel_mixed_precision(hand.accelerator));
     CHECK_NEAR(65536, accel_gradient_scale(hand.accelerator), 0);
-    CHECK_OK(accel_scheduler_create(hand.optimizer,
-                                    ACCEL_SCHEDULER_OPTIONS(.name = "linear",
-                                                            .num_training_steps = 4),
-                                    &scheduler));
+    CHECK_OK(accel_scheduler_create(
+        hand.optimizer, ACCEL_SCHEDULER_OPTIONS(.name = "linear", .num_training_steps = 4),
+        &scheduler));
     CHECK_OK(accel_prepare_scheduler(hand.accelerator, scheduler));
     for (int step = 0; step < 3; step++) {
         bool bad = step == 1;
@@ -443,9 +440,8 @@ static void check_autocast(int rank, int size)
     for (int i = 0; i < 64; i++)
         CHECK_OK(accel_autocast_begin(accelerator, true));
     CHECK_STATUS(ACCEL_ERR_STATE, accel_autocast_begin(accelerator, true));
-    CHECK_STATUS(ACCEL_ERR_STATE,
-                 accel_set_grad_scaler_state(accelerator,
-                                             &(accel_grad_scaler_state_t){.scale = 2}));
+    CHECK_STATUS(ACCEL_ERR_STATE, accel_set_grad_scaler_state(
+                                      accelerator, &(accel_grad_scaler_state_t){.scale = 2}));
     accel_destroy(accelerator);
 }
 

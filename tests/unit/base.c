@@ -180,5 +180,4 @@ static void conversions_agree_to_the_bit(void)
 TEST_MAIN(TEST(errors_quote_themselves_on_one_line), TEST(numbers_are_parsed_whole_or_refused),
           TEST(options_of_other_versions), TEST(dictionaries_are_copied_deep),
           TEST(bad_dictionaries_are_named), TEST(nearest_name), TEST(half_floats_round_trip),
-          TEST(conversions_agree_to_the_bit),
-          TEST(a_sink_may_cause_a_message))
+          TEST(conversions_agree_to_the_bit), TEST(a_sink_may_cause_a_message))

@@ -55,9 +55,7 @@ static bool contains(json_t *numbers, int64_t number)
     size_t index;
     json_t *item;
 
-    json_array_foreach(numbers, index, item)
-        if (json_integer_value(item) == number)
-            return true;
+    json_array_foreach(numbers, index, item) if (json_integer_value(item) == number) return true;
     return false;
 }
 
@@ -108,8 +106,8 @@ static void check_scheduler_row(const json_t *row)
         optimizer->skipped = contains(skipped, batch);
         CHECK_OK(accel_scheduler_step(scheduler));
         steps = vectors_at(expected, (size_t)batch);
-        VECTORS_CHECK(row, accel_scheduler_get_state(scheduler).step ==
-                               (steps < most ? steps : most));
+        VECTORS_CHECK(row,
+                      accel_scheduler_get_state(scheduler).step == (steps < most ? steps : most));
     }
     accel__link_release_after(&state.prepared, &state.prepared);
     CHECK(state.prepared.next == &state.prepared);
@@ -123,8 +121,7 @@ static void schedules_step_as_upstream(void)
     json_t *root = vectors_load("scheduler_steps"), *row;
     size_t index;
 
-    json_array_foreach(json_object_get(root, "vectors"), index, row)
-        check_scheduler_row(row);
+    json_array_foreach(json_object_get(root, "vectors"), index, row) check_scheduler_row(row);
     CHECK(index > 20);
     json_decref(root);
 }
@@ -160,5 +157,5 @@ static void bad_schedules_are_named(void)
     accel_model_destroy(model);
 }
 
-TEST_MAIN(TEST(accumulation_as_upstream), TEST(no_sync_nests),
-          TEST(schedules_step_as_upstream), TEST(bad_schedules_are_named))
+TEST_MAIN(TEST(accumulation_as_upstream), TEST(no_sync_nests), TEST(schedules_step_as_upstream),
+          TEST(bad_schedules_are_named))
