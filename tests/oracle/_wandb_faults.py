@@ -48,7 +48,7 @@ class Fault:
         """What goes out in place of the right answer."""
         if not self.replaces:
             return status, headers, body
-        return self.status or 200, {**headers, **self.headers}, self.text.encode()
+        return self.status or 200, {**headers, **self.headers}, self.text.encode(errors="surrogateescape")
 
 
 class Faults:

@@ -370,7 +370,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def offered(self):
-        body = self.owner.storage.offers.get(self.path.split("/")[2])
+        body = self.owner.storage.offers.get(self.path.rpartition("/")[2])
         if "Authorization" in self.headers:
             self.owner.problem("the API key was sent to the storage with a download")
         return (404, {}, b"") if body is None else \
@@ -398,6 +398,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return status, {"ETag": f'"{hashlib.md5(body).hexdigest()}"'}, text.encode()
 
     def do_POST(self):
+        if self.server is self.owner.files and "Authorization" in self.headers:
+            self.owner.problem(f"the API key was sent to the storage, with POST {self.path}")
         path = urllib.parse.urlsplit(self.path).path
         stream = re.fullmatch(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream", path)
         endpoint = "file_stream" if stream else "graphql"

@@ -427,7 +427,7 @@ static accel_wandb_artifact_t *use_soon(const char *name)
     accel_wandb_artifact_t *found;
     accel_status_t status = ACCEL_ERR_NOT_FOUND;
 
-    for (int tries = 0; status == ACCEL_ERR_NOT_FOUND && tries < 600; tries++) {
+    for (int tries = 0; status == ACCEL_ERR_NOT_FOUND && tries < 150; tries++) {
         status = accel_wandb_run_use_artifact(run, name, NULL, &found);
         if (status == ACCEL_ERR_NOT_FOUND)
             usleep(100000);
