@@ -276,11 +276,11 @@ static accel_status_t check_audio(const void *samples, int64_t frames, int32_t c
     return ACCEL_OK;
 }
 
-/* A WAV file whose samples the caller puts behind the header. */
-static accel_status_t make_wav(int64_t frames, int32_t channels, int32_t sample_rate,
-                               const char *caption, accel_media_t **media)
+/* A WAV file whose samples the caller puts behind the header, at *at. */
+static accel_status_t make_wav(const accel_audio_view_t *shape, const char *caption,
+                               accel_media_t **media, uint8_t **at)
 {
-    size_t data_size = (size_t)frames * (size_t)channels * 2;
+    size_t data_size = (size_t)shape->frames * (size_t)shape->channels * 2;
     accel_media_t *made = NULL;
     accel_status_t status = accel__media_create(ACCEL_MEDIA_AUDIO, caption, &made);
 
@@ -292,11 +292,26 @@ static accel_status_t make_wav(int64_t frames, int32_t channels, int32_t sample_
         accel_media_destroy(made);
         return accel__fail_memory("sound", WAV_HEADER + data_size);
     }
-    put_wav_header(made->content[0], data_size, channels, sample_rate);
-    made->view.of.audio =
-        (accel_audio_view_t){made->content[0], made->size, frames, channels, sample_rate};
+    put_wav_header(made->content[0], data_size, shape->channels, shape->sample_rate);
+    made->view.of.audio = *shape;
+    made->view.of.audio.wav = made->content[0];
+    made->view.of.audio.size = made->size;
+    *at = (uint8_t *)made->content[0] + WAV_HEADER;
     *media = made;
     return ACCEL_OK;
+}
+
+/* Of `samples` only whether there are any is looked at. */
+static accel_status_t begin_audio(const void *samples, const accel_audio_view_t *shape,
+                                  const char *caption, accel_media_t **media, uint8_t **at)
+{
+    accel_status_t status;
+
+    if (!media)
+        return accel__fail(ACCEL_ERR_INVALID, "audio: media is NULL");
+    *media = NULL;
+    status = check_audio(samples, shape->frames, shape->channels, shape->sample_rate);
+    return status == ACCEL_OK ? make_wav(shape, caption, media, at) : status;
 }
 
 /* The upper half of a 32-bit sample, as libsndfile, which stock writes with, does it. */
@@ -316,42 +331,28 @@ static int16_t to_sample(float value)
 accel_status_t accel_audio_create(const float *samples, int64_t frames, int32_t channels,
                                   int32_t sample_rate, const char *caption, accel_media_t **media)
 {
-    accel_status_t status;
-    uint8_t *at;
+    const accel_audio_view_t shape = {
+        .frames = frames, .channels = channels, .sample_rate = sample_rate};
+    uint8_t *at = NULL;
+    accel_status_t status = begin_audio(samples, &shape, caption, media, &at);
 
-    if (!media)
-        return accel__fail(ACCEL_ERR_INVALID, "accel_audio_create: media is NULL");
-    *media = NULL;
-    status = check_audio(samples, frames, channels, sample_rate);
-    if (status == ACCEL_OK)
-        status = make_wav(frames, channels, sample_rate, caption, media);
-    if (status != ACCEL_OK)
-        return status;
-    at = (uint8_t *)(*media)->content[0] + WAV_HEADER;
-    for (int64_t i = 0; i < frames * channels; i++)
+    for (int64_t i = 0; status == ACCEL_OK && i < frames * channels; i++)
         put_le(at + 2 * i, (uint16_t)to_sample(samples[i]), 2);
-    return ACCEL_OK;
+    return status;
 }
 
 accel_status_t accel_audio_create_i16(const int16_t *samples, int64_t frames, int32_t channels,
                                       int32_t sample_rate, const char *caption,
                                       accel_media_t **media)
 {
-    accel_status_t status;
-    uint8_t *at;
+    const accel_audio_view_t shape = {
+        .frames = frames, .channels = channels, .sample_rate = sample_rate};
+    uint8_t *at = NULL;
+    accel_status_t status = begin_audio(samples, &shape, caption, media, &at);
 
-    if (!media)
-        return accel__fail(ACCEL_ERR_INVALID, "accel_audio_create_i16: media is NULL");
-    *media = NULL;
-    status = check_audio(samples, frames, channels, sample_rate);
-    if (status == ACCEL_OK)
-        status = make_wav(frames, channels, sample_rate, caption, media);
-    if (status != ACCEL_OK)
-        return status;
-    at = (uint8_t *)(*media)->content[0] + WAV_HEADER;
-    for (int64_t i = 0; i < frames * channels; i++)
+    for (int64_t i = 0; status == ACCEL_OK && i < frames * channels; i++)
         put_le(at + 2 * i, (uint16_t)samples[i], 2);
-    return ACCEL_OK;
+    return status;
 }
 
 /* ---- HTML ---- */
