@@ -207,6 +207,9 @@ char *accel__element_fill(const accel__element_t *element, char *to, size_t coun
  * names the key. NULL is fine. */
 accel_status_t accel__dict_check(const accel_item_t *dict, const char *what);
 
+/* The same of a row that is logged, in which there may be media. */
+accel_status_t accel__row_check(const accel_item_t *values, const char *what);
+
 /* The item of that key, or NULL. */
 const accel_item_t *accel__dict_find(const accel_item_t *dict, const char *key);
 
@@ -236,6 +239,3 @@ void accel__link_remove(accel__link_t *link); /* one in no ring is fine */
 void accel__link_release_after(accel__link_t *head, const accel__link_t *link);
 
 #endif
-/* The same of a row that is logged, in which there may be media. */
-accel_status_t accel__row_check(const accel_item_t *values, const char *what);
-
