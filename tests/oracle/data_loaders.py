@@ -113,7 +113,8 @@ def start_stock(processes):
         port = free.getsockname()[1]
     world = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
              "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    return [subprocess.Popen([sys.executable, __file__, str(rank), str(processes)],
+    # -P: modules of this file's folder must not hide stock ones
+    return [subprocess.Popen([sys.executable, "-P", __file__, str(rank), str(processes)],
                              env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
                              stdout=subprocess.PIPE, text=True) for rank in range(processes)]
 
