@@ -3,7 +3,6 @@
 # versions, the newest first. Not by find_package(Torch), which finds one a project, and mixes the
 # c10 of another installation into it.
 #   ACCEL_TORCH_PREFIX  where to look first: an unpacked libtorch, or site-packages/torch
-set(ACCEL_TORCH_PREFIX "" CACHE PATH "A libtorch, or the torch folder of a Python environment")
 
 # Can what is compiled here call what was compiled there? A library whose strings have the other ABI
 # lacks the symbol.

@@ -32,7 +32,7 @@ typedef struct accel__run {
     int64_t num_params;
 } accel__run_t;
 
-/* The runs are in the order in which a backward makes their gradients: the last parameters first. */
+/* The runs are in the order in which a backward makes gradients: the last parameters first. */
 typedef struct accel__layout {
     accel__run_t *runs; /* room for one a trainable parameter */
     int num_runs;

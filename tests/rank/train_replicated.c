@@ -26,8 +26,8 @@ static void check_stepped_alike(accel_t *accelerator, const net_t *net)
                               &all));
         for (int32_t r = 1; r < accel_num_processes(accelerator); r++)
             CHECK(memcmp(all->data,
-                         (char *)all->data + (size_t)r * net_size(i) *
-                                                 accel_dtype_size(net->dtypes[i]),
+                         (char *)all->data +
+                             (size_t)r * net_size(i) * accel_dtype_size(net->dtypes[i]),
                          net_size(i) * accel_dtype_size(net->dtypes[i])) == 0);
         accel_tensor_destroy(all);
     }

@@ -71,7 +71,8 @@ struct GptImpl : torch::nn::Module {
         token = register_module("token", torch::nn::Embedding(VOCABULARY, WIDTH));
         position = register_module("position", torch::nn::Embedding(LENGTH, WIDTH));
         norm1 = register_module("norm1", torch::nn::LayerNorm(std::vector<int64_t>{WIDTH}));
-        qkv = register_module("qkv", torch::nn::Linear(LinearOptions(WIDTH, 3 * WIDTH).bias(false)));
+        qkv =
+            register_module("qkv", torch::nn::Linear(LinearOptions(WIDTH, 3 * WIDTH).bias(false)));
         out = register_module("out", torch::nn::Linear(WIDTH, WIDTH));
         norm2 = register_module("norm2", torch::nn::LayerNorm(std::vector<int64_t>{WIDTH}));
         up = register_module("up", torch::nn::Linear(WIDTH, 4 * WIDTH));
@@ -89,9 +90,11 @@ struct GptImpl : torch::nn::Module {
     torch::Tensor loss(const torch::Tensor &tokens, const torch::Tensor &next)
     {
         auto x = token(tokens) + position(torch::arange(LENGTH));
-        auto parts = qkv(norm1(x)).view({-1, LENGTH, 3, HEADS, WIDTH / HEADS}).permute({2, 0, 3, 1, 4});
+        auto parts =
+            qkv(norm1(x)).view({-1, LENGTH, 3, HEADS, WIDTH / HEADS}).permute({2, 0, 3, 1, 4});
         auto scores = parts[0].matmul(parts[1].transpose(-1, -2)) / std::sqrt(WIDTH / HEADS);
-        auto seen = torch::softmax(scores.masked_fill(mask.to(torch::kBool), -1e9), -1).matmul(parts[2]);
+        auto seen =
+            torch::softmax(scores.masked_fill(mask.to(torch::kBool), -1e9), -1).matmul(parts[2]);
 
         x = x + out(seen.transpose(1, 2).reshape({-1, LENGTH, WIDTH}));
         x = x + down(torch::gelu(up(norm2(x))));

@@ -93,10 +93,22 @@ template <typename Module, torch::ScalarType type> void on_ranks()
         TEST_RANKS(size, (both<Module, type>));
 }
 
-void mlp_in_double() { on_ranks<models::Mlp, torch::kDouble>(); }
-void mlp_in_float() { on_ranks<models::Mlp, torch::kFloat>(); }
-void cnn_with_batch_norm() { on_ranks<models::Cnn, torch::kDouble>(); }
-void gpt_with_tied_head() { on_ranks<models::Gpt, torch::kDouble>(); }
+void mlp_in_double()
+{
+    on_ranks<models::Mlp, torch::kDouble>();
+}
+void mlp_in_float()
+{
+    on_ranks<models::Mlp, torch::kFloat>();
+}
+void cnn_with_batch_norm()
+{
+    on_ranks<models::Cnn, torch::kDouble>();
+}
+void gpt_with_tied_head()
+{
+    on_ranks<models::Gpt, torch::kDouble>();
+}
 
 /* ---- as a program: tests/oracle/torch_train.py compares with Python ---- */
 
@@ -107,7 +119,8 @@ template <typename Module> void write(const std::string &path, Module &module)
     for (const auto &item : module->named_parameters())
         values.insert(item.key(), item.value().detach().clone());
     auto bytes = torch::pickle_save(values);
-    std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(path, std::ios::binary)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 template <typename Module, typename Optimizer>

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -57,25 +58,29 @@ inline void share_cores(int32_t num_processes)
         at::set_num_threads(share);
 }
 
-template <accel_status_t (*end)(accel_t *, accel_model_t *)> class Scope
+/* What `end` ends is over with the scope that holds this. */
+template <typename... Arguments> class Scope
 {
 public:
-    Scope(accel_t *accelerator, accel_model_t *model) : accelerator_(accelerator), model_(model) {}
+    Scope(Arguments... arguments, accel_status_t (*end)(Arguments...))
+        : arguments_(arguments...), end_(end)
+    {
+    }
     ~Scope()
     {
-        if (accelerator_)
-            (void)!end(accelerator_, model_);
+        if (end_)
+            (void)!std::apply(end_, arguments_);
     }
     Scope(Scope &&other) noexcept
-        : accelerator_(std::exchange(other.accelerator_, nullptr)), model_(other.model_)
+        : arguments_(other.arguments_), end_(std::exchange(other.end_, nullptr))
     {
     }
     Scope(const Scope &) = delete;
     Scope &operator=(const Scope &) = delete;
 
 private:
-    accel_t *accelerator_;
-    accel_model_t *model_;
+    std::tuple<Arguments...> arguments_;
+    accel_status_t (*end_)(Arguments...);
 };
 } // namespace detail
 
@@ -123,6 +128,25 @@ public:
         detail::AtSite at(site);
 
         detail::check(accel_wait_for_everyone(accelerator_));
+    }
+
+    /* auto guard = accelerator.main_process_first(): what follows in its scope runs on the main
+     * process, and then on the others. Collective. */
+    auto main_process_first(Site site = Site::here())
+    {
+        detail::AtSite at(site);
+
+        detail::check(accel_main_process_first_begin(accelerator_));
+        return detail::Scope<accel_t *>(accelerator_, accel_main_process_first_end);
+    }
+
+    /* This process's part of `length` inputs. */
+    accel_split_t split_between_processes(int64_t length, bool apply_padding = false) const
+    {
+        accel_split_t split;
+
+        detail::check(accel_split_between_processes(accelerator_, length, apply_padding, &split));
+        return split;
     }
 
     /* ---- prepare ---- */
@@ -191,9 +215,10 @@ public:
             model->end_backward(models_.size() == 1);
     }
 
-    /* with accelerator.accumulate(model): at the top of each batch. */
-    template <typename Module> void accumulate(Module &module)
+    /* with accelerator.accumulate(model, ...): at the top of each batch. */
+    template <typename Module, typename... More> void accumulate(Module &module, More &...more)
     {
+        (find(more), ...);
         detail::check(accel_accumulate(accelerator_, find(module).get()));
     }
 
@@ -203,7 +228,7 @@ public:
         accel_model_t *model = find(module).get();
 
         detail::check(accel_no_sync_begin(accelerator_, model));
-        return detail::Scope<accel_no_sync_end>(accelerator_, model);
+        return detail::Scope<accel_t *, accel_model_t *>(accelerator_, model, accel_no_sync_end);
     }
 
     bool sync_gradients() const { return accel_is_sync_step(accelerator_); }
@@ -216,16 +241,15 @@ public:
         detail::check(accel_sync_gradients(accelerator_, find(module).get()));
     }
 
-    /* torch.nn.utils.clip_grad_norm_ of all gradients of the model; returns the norm before, 0 off a
-     * sync step. Collective. */
+    /* torch.nn.utils.clip_grad_norm_ of all gradients of the model; returns the norm before, 0 off
+     * a sync step. Collective. */
     template <typename Module>
     double clip_grad_norm_(Module &module, double max_norm, Site site = Site::here())
     {
         detail::AtSite at(site);
         double norm = 0;
 
-        detail::check(
-            accel_clip_grad_norm(accelerator_, find(module).get(), max_norm, &norm));
+        detail::check(accel_clip_grad_norm(accelerator_, find(module).get(), max_norm, &norm));
         return norm;
     }
 
@@ -264,7 +288,8 @@ public:
         find(module).update(write);
     }
 
-    /* Running statistics and the like: those of rank 0, or of floating point the mean. Collective. */
+    /* Running statistics and the like: those of rank 0, or of floating point the mean. Collective.
+     */
     template <typename Module> void sync_buffers(Module &module) { find(module).sync_buffers(); }
     template <typename Module> void average_buffers(Module &module)
     {
@@ -297,8 +322,8 @@ public:
             failure = attempt([&] { archive.load_from(path); });
         agree(failure, "accel: load of '" + path + "'", site);
         update(
-            module,
-            [&] { failure = attempt([&] { detail::module_of(module)->load(archive); }); }, site);
+            module, [&] { failure = attempt([&] { detail::module_of(module)->load(archive); }); },
+            site);
         agree(failure, "accel: load of '" + path + "'", site);
     }
 
@@ -324,7 +349,8 @@ public:
         detail::TensorView view(copy, "accel: reduce");
 
         if (tensor.scalar_type() == at::kBool)
-            throw Error(ACCEL_ERR_UNSUPPORTED, "accel: reduce: the tensor is Bool; expected numbers");
+            throw Error(ACCEL_ERR_UNSUPPORTED,
+                        "accel: reduce: the tensor is Bool; expected numbers");
         detail::check(accel_reduce(accelerator_, view.get(), reduction));
         return view.compact();
     }
@@ -345,11 +371,12 @@ public:
     at::Tensor pad_across_processes(const at::Tensor &tensor, int32_t dim = 0, double pad_index = 0,
                                     bool pad_first = false, Site site = Site::here())
     {
-        return combine(tensor, "pad_across_processes", site,
-                       [=](accel_t *accelerator, const accel_tensor_t *view, accel_tensor_t **made) {
-                           return accel_pad_across_processes(accelerator, view, dim, pad_index,
-                                                             pad_first, made);
-                       });
+        return combine(
+            tensor, "pad_across_processes", site,
+            [=](accel_t *accelerator, const accel_tensor_t *view, accel_tensor_t **made) {
+                return accel_pad_across_processes(accelerator, view, dim, pad_index, pad_first,
+                                                  made);
+            });
     }
 
     /* ---- tracking ---- */
@@ -359,8 +386,7 @@ public:
     {
         detail::AtSite at(site);
 
-        detail::check(
-            accel_init_trackers(accelerator_, project_name.c_str(), config, init_kwargs));
+        detail::check(accel_init_trackers(accelerator_, project_name.c_str(), config, init_kwargs));
     }
 
     /* accelerator.log(ACCEL_DICT("train_loss", loss.item<double>()), step); */
@@ -464,14 +490,14 @@ private:
                               "requires a gradient");
     }
 
-    /* To a world of several: they would wait for this process. */
+    /* The other processes would wait for this one. */
     void fail_backward(const std::exception &error)
     {
         const auto *torch_error = dynamic_cast<const c10::Error *>(&error);
         std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
 
-        if (num_processes() > 1)
-            models_.front()->fail_backward(text.substr(0, text.find('\n')));
+        for (auto &model : models_)
+            model->fail_backward(text.substr(0, text.find('\n')));
     }
 
     template <typename Call>
@@ -505,8 +531,8 @@ private:
         accel_objects_t *object = nullptr;
         size_t size = 0;
 
-        detail::check(accel_broadcast_object(accelerator_, failure.data(), failure.size(), 0,
-                                             &object));
+        detail::check(
+            accel_broadcast_object(accelerator_, failure.data(), failure.size(), 0, &object));
         const auto *text = static_cast<const char *>(accel_objects_get(object, 0, &size));
         std::string first(text ? text : "", text ? size : 0);
         accel_objects_destroy(object);

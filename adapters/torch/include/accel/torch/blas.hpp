@@ -21,12 +21,13 @@ inline std::string reference_blas()
     static const char *const fast[] = {"openblas_get_config", "bli_info_get_version_str",
                                        "MKL_Get_Version", "ATL_buildinfo", "armplversion"};
     Dl_info where;
-    void *sgemm = dlsym(RTLD_DEFAULT, "sgemm_");
+    void *sgemm = dlsym(RTLD_DEFAULT, "sgemm_"), *library;
 
     if (at::hasMKL() || !sgemm || !dladdr(sgemm, &where) || !where.dli_fname)
         return "";
+    library = dlopen(where.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
     for (const char *symbol : fast)
-        if (dlsym(RTLD_DEFAULT, symbol))
+        if (!library || dlsym(library, symbol))
             return "";
     char path[PATH_MAX];
     return realpath(where.dli_fname, path) ? path : where.dli_fname;

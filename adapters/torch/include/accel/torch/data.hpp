@@ -50,14 +50,12 @@ template <typename Class, typename R, typename A> struct ArgumentOf<R (Class::*)
 /* for (auto &batch : loader) { ... }: an epoch. Each begin() is the next epoch, in another order if
  * it shuffles; set_epoch() says which. A process that has no rows at a step is not handed an empty
  * batch: every process makes equally many steps, by even_batches. */
-template <typename Dataset>
-class DataLoader : public detail::PreparableLoader
+template <typename Dataset> class DataLoader : public detail::PreparableLoader
 {
 public:
     using Batch = typename Dataset::BatchType;
 
-    DataLoader(Dataset dataset, const DataLoaderOptions &options)
-        : dataset_(std::move(dataset))
+    DataLoader(Dataset dataset, const DataLoaderOptions &options) : dataset_(std::move(dataset))
     {
         const accel_field_t index = {"index", ACCEL_I64, 0, {0}};
         accel_dataset_options_t indices = accel_dataset_options_init();
@@ -142,8 +140,7 @@ private:
 
         if (detail::check(accel_loader_next(loader_, &batch)) == ACCEL_END)
             return std::nullopt;
-        return dataset_.get_batch(
-            std::vector<size_t>(batch.indices, batch.indices + batch.rows));
+        return dataset_.get_batch(std::vector<size_t>(batch.indices, batch.indices + batch.rows));
     }
 
     Dataset dataset_;

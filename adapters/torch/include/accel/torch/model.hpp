@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <string>
 #include <unordered_set>
@@ -33,7 +34,8 @@ enum class Parameters {
 /* To Accelerator::prepare(), beside the module. */
 struct ModelOptions {
     Parameters parameters = Parameters::automatic;
-    double bucket_cap_mb = 0; /* gradients are reduced together by so many MiB; 0: 25, the first 1 */
+    double bucket_cap_mb =
+        0; /* gradients are reduced together by so many MiB; 0: 25, the first 1 */
 };
 
 namespace detail
@@ -58,7 +60,8 @@ struct Trainable : Block {
 inline uint64_t fingerprint(const at::Tensor &tensor)
 {
     const auto *bytes = static_cast<const unsigned char *>(tensor.data_ptr());
-    size_t width = tensor.element_size(), count = static_cast<size_t>(tensor.numel());
+    auto width = static_cast<size_t>(tensor.element_size());
+    auto count = static_cast<size_t>(tensor.numel());
     uint64_t print = 0;
 
     for (size_t at : {size_t(0), count / 3, count / 2, count - 1}) {
@@ -227,13 +230,21 @@ public:
     /* Write the values: `write` runs on the main process, and may replace the tensors' memory. */
     template <typename Write> void update(const Write &write)
     {
+        std::exception_ptr error;
+
         check(accel_params_begin(model_));
-        if (accel_is_main_process(accelerator_))
-            write();
+        try {
+            if (accel_is_main_process(accelerator_))
+                write();
+        } catch (...) {
+            error = std::current_exception(); /* the others wait below */
+        }
         take_values();
         check(accel_params_end(model_));
         take_prints();
         sync_buffers();
+        if (error)
+            std::rethrow_exception(error);
     }
 
     /* After a step, or whatever may write the values. */
@@ -341,8 +352,8 @@ private:
     {
         zeros_.emplace_back(std::calloc(size + 1, 1), std::free);
         if (!zeros_.back())
-            throw Error(ACCEL_ERR_NO_MEMORY, "accel: out of memory: gradients (" +
-                                                 std::to_string(size) + " bytes)");
+            throw Error(ACCEL_ERR_NO_MEMORY,
+                        "accel: out of memory: gradients (" + std::to_string(size) + " bytes)");
         return zeros_.back().get();
     }
 
@@ -418,7 +429,10 @@ private:
         hooks_.emplace_back(std::move(accumulator), key);
     }
 
-    void remove_hook(size_t at) { hooks_[at].first->del_post_hook(hooks_[at].second); }
+    void remove_hook(size_t at)
+    {
+        hooks_[at].first->del_post_hook(hooks_[at].second);
+    }
 
     /* The tensor holds its accumulator weakly: without this the hook would go. */
     std::vector<std::pair<std::shared_ptr<torch::autograd::Node>, uintptr_t>> hooks_;
@@ -535,8 +549,8 @@ private:
     accel_model_t *model_ = nullptr;
     torch::nn::Module *module_;
     bool shared_;
-    bool hidden_ = false;    /* the gradients lie in their slots, but the tensors do not show them */
-    bool touched_ = false;   /* by a backward since the last sync step */
+    bool hidden_ = false;  /* the gradients lie in their slots, but the tensors do not show them */
+    bool touched_ = false; /* by a backward since the last sync step */
     size_t num_ready_ = 0; /* parameters whose hook ran in this backward */
     std::string failure_;
     std::vector<Trainable> trainable_;

@@ -91,10 +91,9 @@ public:
                         std::string(what) + ": the tensor is " + toString(tensor.scalar_type()) +
                             "; expected Float, Double, Half, BFloat16, Int, Long, Byte or Bool");
         if (tensor.dim() > ACCEL_MAX_NDIM)
-            throw Error(ACCEL_ERR_UNSUPPORTED, std::string(what) + ": the tensor has " +
-                                                   std::to_string(tensor.dim()) +
-                                                   " dimensions; expected at most " +
-                                                   std::to_string(ACCEL_MAX_NDIM));
+            throw Error(ACCEL_ERR_UNSUPPORTED,
+                        std::string(what) + ": the tensor has " + std::to_string(tensor.dim()) +
+                            " dimensions; expected at most " + std::to_string(ACCEL_MAX_NDIM));
         compact_ = tensor.detach().contiguous();
         accel_tensor_view(&view_, compact_.data_ptr(), dtype, static_cast<int32_t>(compact_.dim()),
                           compact_.sizes().data());
