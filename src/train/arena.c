@@ -90,6 +90,7 @@ static void average_compressed(accel__arena_t *arena, size_t count, float *avera
     const void *const terms[] = {sum, part};
     float ranks = (float)arena->num_ranks;
 
+    accel__assume(arena->num_ranks > 0);
     for (int32_t r = 0; r < arena->num_ranks; r++) {
         accel__convert(half, arena->wire, arena->sources[r], ACCEL_F32, count);
         accel__convert(r == 0 ? sum : part, ACCEL_F32, half, arena->wire, count);

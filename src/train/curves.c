@@ -323,9 +323,10 @@ static accel_status_t check_stages(accel_scheduler_t *scheduler)
 
 static double step_curve(const accel_scheduler_t *scheduler, double base, int32_t group)
 {
+    int64_t times = scheduler->state.step / scheduler->options.step_size;
+
     (void)group;
-    return base * pow(scheduler->options.gamma,
-                      (double)(scheduler->state.step / scheduler->options.step_size));
+    return base * pow(scheduler->options.gamma, (double)times);
 }
 
 static double multi_step(const accel_scheduler_t *scheduler, double base, int32_t group)

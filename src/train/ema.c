@@ -144,6 +144,7 @@ static void exchange(accel_ema_t *ema, accel_dtype_t dtype, unsigned char *value
     unsigned char block[BLOCK];
 
     (void)ema;
+    accel__assume(values && average);
     for (size_t at = 0; at < size; at += BLOCK) {
         size_t part = size - at < BLOCK ? size - at : BLOCK;
 

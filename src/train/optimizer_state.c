@@ -149,7 +149,9 @@ static accel_status_t make_block(size_t size, unsigned char **block)
 /* Adagrad's sums need not begin at zero. */
 static void fill(void *block, accel_dtype_t dtype, size_t count, double value)
 {
-    for (size_t i = 0; value != 0 && i < count; i++) {
+    if (value == 0 || !block)
+        return;
+    for (size_t i = 0; i < count; i++) {
         if (dtype == ACCEL_F64)
             ((double *)block)[i] = value;
         else
