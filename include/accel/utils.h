@@ -9,10 +9,10 @@
 extern "C" {
 #endif
 
-/* A whole training (or a part of one) with that batch size: makes its models, optimizers and loaders,
- * and destroys them before it returns, also on an error. ACCEL_ERR_NO_MEMORY, which accel's own
- * calls return and a program may by accel_fail(), asks for a smaller size; any other error is
- * final. An error of a collective must be returned as it is: it may be another rank's. */
+/* A whole training (or a part of one) with that batch size: makes its models, optimizers and
+ * loaders, and destroys them before it returns, also on an error. ACCEL_ERR_NO_MEMORY, which
+ * accel's own calls return and a program may by accel_fail(), asks for a smaller size; any other
+ * error is final. An error of a collective must be returned as it is: it may be another rank's. */
 typedef accel_status_t (*accel_batch_size_fn)(void *context, int64_t batch_size);
 
 typedef struct accel_find_batch_size_options {

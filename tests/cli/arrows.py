@@ -22,7 +22,9 @@ PUBLIC = {
     "comm.h": "comm", "data.h": "data", "model.h": "train", "optimizer.h": "train", "ema.h": "train",
     "track.h": "track", "wandb.h": "track", "plugin/tracker_v1.h": "track",
     "plugin/wandb_v1.h": "track",
-    "launch.h": "launch", "safetensors.h": "checkpoint", "accelerator.h": "accelerator", "accel.h": "accelerator",
+    "launch.h": "launch", "safetensors.h": "checkpoint", "accelerator.h": "accelerator",
+    "accel.h": "accelerator", "logger.h": "accelerator", "profile.h": "accelerator",
+    "progress.h": "accelerator", "utils.h": "accelerator",
 }
 STANDARD = {"stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
