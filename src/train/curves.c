@@ -278,9 +278,9 @@ static int find_text(const accel_scheduler_t *scheduler, const char *option, con
         if (strcmp(text, names[i]) == 0)
             return i;
     accel__fail(ACCEL_ERR_INVALID,
-                "accel_scheduler_create: '%s': %s is '%s'; expected '%s'%s%s or '%s'",
-                scheduler->curve->name, option, text, names[0], count > 2 ? ", " : "",
-                count > 2 ? names[1] : "", names[count - 1]);
+                "accel_scheduler_create: '%s': %s is '%s'; expected '%s'%s%s%s or '%s'",
+                scheduler->curve->name, option, text, names[0], count > 2 ? ", '" : "",
+                count > 2 ? names[1] : "", count > 2 ? "'" : "", names[count - 1]);
     return -1;
 }
 
