@@ -414,7 +414,7 @@ static accel_status_t finish(filer_t *filer)
     accel_status_t status = send_waiting(filer);
     struct stat about;
     while (!status && !accel__wandb_upload_wait(filer->up, &filer->up->generated, POLL_SECONDS)) {
-        if (ended(filer) || filer->up->progress.state == ACCEL__WANDB_UPLOAD_FAILED)
+        if (ended(filer) || accel__wandb_upload_failed(filer->up))
             return ACCEL_ERR_CANCELLED;
     }
     if (!status)
@@ -444,6 +444,8 @@ void *accel__wandb_filer_main(void *uploader)
         if (ended(&filer))
             status = ACCEL_ERR_CANCELLED;
     }
+    if (!status && accel__wandb_upload_failed(up))
+        status = ACCEL_ERR_CANCELLED;
     if (!status)
         status = accel__wandb_reader_open(&filer.reader, up->log_path);
     if (!status)

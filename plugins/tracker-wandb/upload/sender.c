@@ -85,7 +85,8 @@ accel_status_t accel__wandb_sender_upsert(accel__wandb_sender_t *sender, bool fi
         bool passes = status == ACCEL_ERR_IO || status == ACCEL_ERR_FORMAT;
         if (!passes || !up->live || ended(sender) || accel__wandb_upload_closed(up))
             break;
-        uint64_t seen = up->alarm.nudges;
+        uint64_t seen = 0;
+        accel__wandb_alarm_wait(&up->alarm, 0, &seen); /* only nudges from now on count */
         accel__wandb_alarm_wait(&up->alarm, AGAIN_SECONDS, &seen);
     }
     if (!status)
@@ -120,7 +121,7 @@ static void take_rate(accel__wandb_sender_t *sender, const accel__wandb_reply_t 
 static void await_rate(accel__wandb_sender_t *sender)
 {
     enum { BURST = 10 };
-    uint64_t seen = sender->up->alarm.nudges;
+    uint64_t seen = 0;
     double now = accel__wandb_monotonic();
     if (sender->rate <= 0)
         return;
@@ -381,7 +382,7 @@ static accel_status_t finish(accel__wandb_sender_t *sender)
     accel__wandb_upload_set(up, &up->generated);
     while (!status && !ended(sender) && !accel__wandb_upload_wait(up, &up->filed, POLL_SECONDS)) {
         status = send_what_is_due(sender);
-        if (up->progress.state == ACCEL__WANDB_UPLOAD_FAILED)
+        if (accel__wandb_upload_failed(up))
             return ACCEL_ERR_STATE;
     }
     if (status || ended(sender))

@@ -26,6 +26,12 @@ typedef struct {
 
 /* ---- telling ---- */
 
+static int64_t size_of(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 ? (int64_t)about.st_size : 0;
+}
+
 static accel_wandb_sync_progress_t report(const sync_t *sync, accel_wandb_sync_event_t event,
                                           const char *text)
 {
@@ -33,7 +39,8 @@ static accel_wandb_sync_progress_t report(const sync_t *sync, accel_wandb_sync_e
                                          .log = sync->logs.paths[sync->index],
                                          .text = text,
                                          .index = (int64_t)sync->index,
-                                         .total = (int64_t)sync->logs.count};
+                                         .total = (int64_t)sync->logs.count,
+                                         .log_bytes = size_of(sync->logs.paths[sync->index])};
 }
 
 static void tell(sync_t *sync, const accel_wandb_sync_progress_t *progress)
@@ -123,7 +130,7 @@ static accel_status_t mark(const char *log)
 static const char *reason_to_skip(const sync_t *sync, const char *log)
 {
     if (!sync->options->include_online && accel__wandb_logs_is_online(log))
-        return "an online run; it is sent with include_online";
+        return "of an online run";
     if (!sync->options->include_synced && is_marked(log))
         return "already synced";
     return NULL;
@@ -188,7 +195,7 @@ static accel_status_t sync_log(sync_t *sync)
     tell_text(sync, ACCEL_WANDB_SYNC_BEGUN, NULL);
     if (sync->cancelled)
         return accel__wandb_fail(ACCEL_ERR_CANCELLED, "wandb: the sync was stopped before %s", log);
-    accel_status_t status = send_log(sync, log);
+    accel_status_t status = sync->options->dry_run ? ACCEL_OK : send_log(sync, log);
     if (status) {
         sync->result->num_failed++;
         tell_text(sync, ACCEL_WANDB_SYNC_FAILED, accel__wandb_last_error());
@@ -198,14 +205,17 @@ static accel_status_t sync_log(sync_t *sync)
 
 /* ---- all of them ---- */
 
-/* The settings of a run that goes online, so that a missing key is the same error. */
+/* The settings of a run that goes online, so that a missing key is the same error. Who only asks
+ * which logs there are needs no key. */
 static accel_status_t read_settings(sync_t *sync)
 {
-    const accel_item_t arguments[] = {accel_item_string("mode", "online"), accel_item_end()};
+    bool dry_run = sync->options->dry_run;
+    const accel_item_t arguments[] = {accel_item_string("mode", dry_run ? "offline" : "online"),
+                                      accel_item_end()};
     const accel_tracker_init_t init = {
         .struct_size = sizeof(init), .init_kwargs = arguments, .num_processes = 1};
     accel_status_t status = accel__wandb_settings_create(&init, &sync->settings);
-    return status ? status : accel__wandb_api_key_find(&sync->settings, &sync->api_key);
+    return status || dry_run ? status : accel__wandb_api_key_find(&sync->settings, &sync->api_key);
 }
 
 static accel_status_t find_logs(sync_t *sync, const char *path)
@@ -227,7 +237,7 @@ static accel_status_t sync_logs(sync_t *sync)
 {
     accel_status_t first = ACCEL_OK;
     char text[512] = "";
-    if (sync->options->run_id && sync->logs.count > 1)
+    if (sync->options->run_id && !sync->options->dry_run && sync->logs.count > 1)
         return accel__wandb_fail(
             ACCEL_ERR_INVALID, "wandb: run_id is for one log, and here are %zu", sync->logs.count);
     for (sync->index = 0; sync->index < sync->logs.count && !sync->cancelled; sync->index++) {

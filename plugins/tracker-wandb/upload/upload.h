@@ -39,6 +39,7 @@ void accel__wandb_upload_notify(accel__wandb_uploader_t *up, bool warning, const
     ACCEL_PRINTF(3, 4);
 /* The upload ends here; the text is accel_last_error()'s, given as `text`. */
 void accel__wandb_upload_fail(accel__wandb_uploader_t *up, accel_status_t status, const char *text);
+bool accel__wandb_upload_failed(accel__wandb_uploader_t *up);
 bool accel__wandb_upload_closed(accel__wandb_uploader_t *up);
 /* Wait for a flag of the above, at most so many seconds; also ends when the upload has failed. */
 bool accel__wandb_upload_wait(accel__wandb_uploader_t *up, const bool *flag, double seconds);

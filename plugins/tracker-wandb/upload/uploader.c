@@ -80,6 +80,14 @@ void accel__wandb_upload_count(accel__wandb_uploader_t *up, int kind, bool good)
 
 /* ---- what they wait for ---- */
 
+bool accel__wandb_upload_failed(accel__wandb_uploader_t *up)
+{
+    pthread_mutex_lock(&up->lock);
+    bool failed = up->progress.state == ACCEL__WANDB_UPLOAD_FAILED;
+    pthread_mutex_unlock(&up->lock);
+    return failed;
+}
+
 bool accel__wandb_upload_closed(accel__wandb_uploader_t *up)
 {
     pthread_mutex_lock(&up->lock);
