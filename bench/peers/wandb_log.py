@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""programs/log.c with the stock client, offline: wandb_log.py FOLDER SAMPLES"""
+"""programs/log.c with the stock client, in the mode of WANDB_MODE: wandb_log.py FOLDER SAMPLES"""
 import sys
 import time
 
@@ -8,7 +8,7 @@ import wandb
 from _round import Turns
 
 samples, step = int(sys.argv[2]), 0
-run = wandb.init(project="bench", dir=sys.argv[1], mode="offline",
+run = wandb.init(project="bench", dir=sys.argv[1],
                  settings=wandb.Settings(silent=True, console="off"))
 turns = Turns(0)
 for _ in turns:
