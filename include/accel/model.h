@@ -16,6 +16,9 @@
  *   - Gradients and buffers are this rank's own.
  *   - One thread at a time.
  *
+ * A model that is `replicated` keeps its values where they are, a copy on each rank; only its
+ * gradients move.
+ *
  * A model with `fixed_memory` leaves the owner's pointers and blocks where they are;
  * values are copied in and out at each optimizer step, which is slower and otherwise the
  * same. */
