@@ -248,6 +248,34 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_wandb_run_mark_preempting(accel_w
  * obey asks. False offline, and if run is NULL or has ended. Costs less than a microsecond. */
 ACCEL_API bool accel_wandb_run_is_stopped(accel_wandb_run_t *run);
 
+/* ---- login ---- */
+
+typedef struct accel_wandb_login_options {
+    size_t struct_size;
+    const char *key;         /* to be kept for this user; NULL: the one that is there already */
+    const char *host;        /* the server's URL; NULL: as init chooses it */
+    accel_tristate_t verify; /* ask the server whether it takes the key; default: on */
+} accel_wandb_login_options_t;
+
+ACCEL__OPTIONS_INIT(accel_wandb_login_options)
+#define ACCEL_WANDB_LOGIN_OPTIONS(...) ACCEL__OPTIONS(accel_wandb_login_options_t, __VA_ARGS__)
+
+typedef struct accel_wandb_login_result {
+    char host[256];                  /* the server's URL */
+    char username[128], entity[128]; /* the key's owner, and where runs go; "" unless verified */
+    char source[512];                /* where the key is: a file, or the word WANDB_API_KEY */
+} accel_wandb_login_result_t;
+
+/* wandb.login(key, host, verify). A key that is given is kept in netrc ($NETRC, ~/.netrc), three
+ * lines that only this user can read, beside the entries of others; a host, in the user's settings
+ * file, so that runs go there from now on. Nothing is kept of a key that the server refuses.
+ *
+ * ACCEL_ERR_NOT_FOUND: no key was given, and none is there. ACCEL_ERR_INVALID: it does not look
+ * like one, or the server does not take it. ACCEL_ERR_IO: the server could not be asked within
+ * WANDB_INIT_TIMEOUT, or a file not be written. *result may be NULL. Any thread may call. */
+ACCEL_API ACCEL_NODISCARD accel_status_t
+accel_wandb_login(const accel_wandb_login_options_t *options, accel_wandb_login_result_t *result);
+
 /* ---- sync: runs from their logs to the server ---- */
 
 typedef enum accel_wandb_sync_event {
@@ -277,9 +305,10 @@ typedef bool (*accel_wandb_sync_fn)(void *context, const accel_wandb_sync_progre
 typedef struct accel_wandb_sync_options {
     size_t struct_size;
     const char *project, *entity, *run_id; /* instead of the log's own; run_id: for one log only */
-    bool include_online;          /* also folders of online runs, run-...: what they have missed */
-    bool include_synced;          /* also logs that are marked as sent */
-    bool follow;                  /* until the log has its end, which a running program writes */
+    bool include_online; /* also folders of online runs, run-...: what they have missed */
+    bool include_synced; /* also logs that are marked as sent */
+    bool follow;         /* until the log has its end, which a running program writes */
+    bool dry_run;        /* tell which logs would be sent (BEGUN) or SKIPPED; send nothing */
     accel_tristate_t mark_synced; /* make LOG.synced, which stock's sync looks for; default: on */
     accel_wandb_sync_fn progress; /* NULL: silence */
     void *context;

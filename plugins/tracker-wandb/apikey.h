@@ -18,6 +18,13 @@ accel_status_t accel__wandb_api_key_check(const char *key, const char *source);
  * serves machines that are not named. */
 char *accel__wandb_netrc_password(const char *path, const char *machine);
 
+/* Give `machine` this password, in three lines as stock writes them, in place of what it had; other
+ * entries stay as they are. The file is replaced as a whole, mode 0600. */
+accel_status_t accel__wandb_netrc_save(const char *path, const char *machine, const char *password);
+
+/* Make `path` this text, at once or not at all, mode 0600. */
+accel_status_t accel__wandb_replace_file(const char *path, const char *data, size_t size);
+
 /* The netrc file that is read, and would be written; to free(), NULL if there is no home. */
 char *accel__wandb_netrc_path(void);
 

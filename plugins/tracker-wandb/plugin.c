@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "download/remote.h"
+#include "login.h"
 #include "run.h"
 #include "upload/online.h"
 #include "upload/sync.h"
@@ -275,6 +276,7 @@ static const accel_wandb_v1_t wandb_v1 = {
     .artifact_download = v1_artifact_download,
     .artifact_destroy = v1_artifact_destroy,
     .sync = accel__wandb_sync,
+    .login = accel__wandb_login,
 };
 
 static const void *wandb_interface(const char *name)

@@ -7,7 +7,8 @@
 
 #include "tool.h"
 
-static const tool_command_t *const commands[] = {&tool_launch, &tool_report, &tool_env};
+static const tool_command_t *const commands[] = {&tool_launch, &tool_report, &tool_sync,
+                                                 &tool_login, &tool_env};
 #define NUM_COMMANDS (sizeof(commands) / sizeof(*commands))
 
 static void print_help(FILE *file)
@@ -17,6 +18,7 @@ static void print_help(FILE *file)
           "  accel launch -n 4 ./train --lr 0.01    four processes of ./train on this host\n"
           "  accel launch ./train                   one process for every CPU\n"
           "  accel report wandb/latest-run          charts and all of a run in one HTML file\n"
+          "  accel sync                             runs that were written offline to W&B\n"
           "  accel env                              what to paste into a bug report\n"
           "\n"
           "Commands:\n",

@@ -20,7 +20,7 @@ typedef struct tool_command {
     int (*run)(int argc, char **argv);
 } tool_command_t;
 
-extern const tool_command_t tool_launch, tool_env, tool_report;
+extern const tool_command_t tool_launch, tool_env, tool_report, tool_sync, tool_login;
 
 /* One line to standard error, with "accel COMMAND: " before it; NULL: "accel: ". */
 void tool_say(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -66,6 +66,9 @@ typedef struct accel_wandb_v1 {
     /* accel_wandb_sync(); neither options nor result is NULL */
     accel_status_t (*sync)(const char *path, const accel_wandb_sync_options_t *options,
                            accel_wandb_sync_result_t *result);
+    /* accel_wandb_login(), likewise */
+    accel_status_t (*login)(const accel_wandb_login_options_t *options,
+                            accel_wandb_login_result_t *result);
 } accel_wandb_v1_t;
 
 #ifdef __cplusplus
