@@ -206,6 +206,7 @@ void moved(int, int)
 
         accelerator.prepare(mlp, options);
         CHECK_THROWS(ACCEL_ERR_STATE, "prepared already", accelerator.prepare(mlp, options));
+        torch::Tensor before = mlp->fc2->weight.detach(); /* or its memory may be used again */
         mlp->fc2->to(torch::kFloat);
         mlp->fc2->to(torch::kDouble);
         CHECK_THROWS(ACCEL_ERR_STATE, "parameter 'fc2.weight' was moved or cast",

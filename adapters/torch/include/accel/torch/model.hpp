@@ -91,6 +91,7 @@ struct Bound {
     Model *model = nullptr;
     accel_optimizer_t *optimizer = nullptr;
     bool reducing = false; /* the last backward's gradients are on their way to a step */
+    bool spent = false;    /* the step has used them, and nobody has cleared them since */
 
     Bound() = default;
     ~Bound() { accel_optimizer_destroy(optimizer); }
@@ -166,7 +167,7 @@ public:
     {
         at::NoGradGuard no_grad;
 
-        clear_if_none();
+        clear_if_cleared();
         for (auto &p : trainable_) {
             check_place(p);
             put_in_place(p);
@@ -457,16 +458,29 @@ private:
                         "prepare the model with Parameters::replicated");
     }
 
-    /* zero_grad(set_to_none) of the module, or of torch's optimizer: the library's own is told. */
-    void clear_if_none() const
+    /* zero_grad of the module, or of torch's optimizer, sets to none or writes zeros, by version:
+     * the library's own optimizer is told. */
+    void clear_if_cleared() const
+    {
+        if (hidden_ || !bound_ || !is_cleared())
+            return;
+        check(accel_optimizer_zero_grad(bound_->optimizer));
+        bound_->reducing = bound_->spent = false;
+    }
+
+    bool is_cleared() const
     {
         bool none = std::none_of(trainable_.begin(), trainable_.end(),
                                  [](const Trainable &p) { return p.tensor.grad().defined(); });
 
-        if (!none || hidden_ || !bound_)
-            return;
-        check(accel_optimizer_zero_grad(bound_->optimizer));
-        bound_->reducing = false;
+        return none || (bound_->spent &&
+                        std::all_of(trainable_.begin(), trainable_.end(),
+                                    [](const Trainable &p) { return is_zero(p.tensor.grad()); }));
+    }
+
+    static bool is_zero(const at::Tensor &gradient)
+    {
+        return !gradient.defined() || gradient.count_nonzero().item<int64_t>() == 0;
     }
 
     /* A gradient that left its slot (zero_grad, create_graph, an assignment) goes back. */

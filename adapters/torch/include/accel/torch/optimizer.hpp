@@ -126,6 +126,7 @@ public:
         check(accel_optimizer_step(bound->optimizer));
         bound->model->take_prints();
         bound->reducing = false;
+        bound->spent = true;
         return loss;
     }
 
@@ -136,7 +137,7 @@ public:
         if (!bound)
             return Base::zero_grad();
         check(accel_optimizer_zero_grad(bound->optimizer));
-        bound->reducing = false;
+        bound->reducing = bound->spent = false;
     }
 
     /* Under fp16: a gradient was not finite, so that the last step was left out. */
