@@ -23,6 +23,27 @@ extern "C" {
 
 typedef struct accel_accelerator accel_t;
 
+/* GradientAccumulationPlugin: how many batches make a step, and more. (Its adjust_scheduler has no
+ * effect upstream, and no place here.) */
+typedef struct accel_gradient_accumulation_options {
+    size_t struct_size;
+    int32_t num_steps; /* 0: as gradient_accumulation_steps */
+    /* Step at the end of the loader under way also when fewer batches came together. Off: the
+     * count goes on in the next epoch. Default: on. */
+    accel_tristate_t sync_with_dataloader;
+    /* With ACCEL_GRADIENTS_AVERAGED, average in each batch's backward, not only in the last of a
+     * step: more to move, but every rank's gradients are the same at all times. Default: off. */
+    accel_tristate_t sync_each_batch;
+    /* The gradients of a step that the loader's end cut short are divided by the number of batches
+     * that there were. Off: by num_steps, as upstream, which makes that step a smaller one.
+     * Default: on. */
+    accel_tristate_t true_last_window;
+} accel_gradient_accumulation_options_t;
+
+ACCEL__OPTIONS_INIT(accel_gradient_accumulation_options)
+#define ACCEL_GRADIENT_ACCUMULATION_OPTIONS(...) \
+    ACCEL__OPTIONS(accel_gradient_accumulation_options_t, __VA_ARGS__)
+
 typedef struct accel_options {
     size_t struct_size;
     const char *log_with;    /* trackers: "wandb", or several: "wandb,jsonl"; NULL: none */
@@ -36,6 +57,7 @@ typedef struct accel_options {
      * NULL: "no". Without effect on one rank. */
     const char *comm_hook;
     int32_t gradient_accumulation_steps;  /* 0: ACCELERATE_GRADIENT_ACCUMULATION_STEPS, else 1 */
+    const accel_gradient_accumulation_options_t *gradient_accumulation; /* NULL: the defaults */
     accel_gradients_t gradients;
     /* Off: accel_scheduler_step() always advances, by one. Default: on: with the optimizer. */
     accel_tristate_t step_scheduler_with_optimizer;
@@ -124,6 +146,13 @@ ACCEL_API void accel_set_trigger(accel_t *accelerator);
  * flags are then down again. A way to stop early together. Collective. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_check_trigger(accel_t *accelerator, bool *triggered);
 
+/* ---- random numbers ---- */
+
+/* set_seed: loaders that are prepared later and name no seed shuffle by this one, the same on every
+ * rank. Returns the seed for this rank's own random numbers (dropout, augmentation): `seed`, and
+ * with device_specific seed + the process index. Local; the same on every rank. */
+ACCEL_API uint64_t accel_set_seed(accel_t *accelerator, uint64_t seed, bool device_specific);
+
 /* ---- prepare ---- */
 
 /* Hand over what takes part; NULLs are skipped. Collective. Models first, in one go:
@@ -156,6 +185,11 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_skip_first_batches(accel_t *accel
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_unprepare_model(accel_t *accelerator,
                                                                accel_model_t *model);
 
+/* free_memory, clear: forget everything that was prepared, which is as it was before; what the
+ * library held for it is given back. Objects may be destroyed, or prepared again. Accumulation
+ * begins anew. Collective. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_free_memory(accel_t *accelerator);
+
 /* ---- the training step ---- */
 
 /* Run the model's backward with accel_gradient_scale(); at a sync step the gradients then
@@ -163,22 +197,56 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_unprepare_model(accel_t *accelera
  * ACCEL_GRADIENTS_AVERAGED it is collective at sync steps, else local. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_backward(accel_t *accelerator, accel_model_t *model);
 
-/* What a backward of the program's own multiplies its gradients by: 1 / the accumulation
- * steps, times the loss scale of fp16. (The average over the ranks is taken by the library.) */
+/* accel_backward() with a weight >= 0 for this batch, say its number of tokens that count: the
+ * step's gradient is the sum of weight × gradient over the sum of weights, over all batches of the
+ * step and all ranks. That is the mean over tokens, where accel_backward() takes a mean of the
+ * batches' means. A rank with nothing to learn from passes 0. The model's backward is called
+ * with accel_gradient_scale() × weight; a program's own multiplies by that before. Under fp16 keep
+ * the weights near 1 (tokens over a typical number of tokens): only their ratios matter. All
+ * backwards of a step are weighted, on every rank, or none is; and accel_grad_ready() only within
+ * the model's backward. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_backward_weighted(accel_t *accelerator,
+                                                                 accel_model_t *model,
+                                                                 double weight);
+
+/* What a backward of the program's own multiplies its gradients by: 1 / the batches of the
+ * step, times the loss scale of fp16. (The average over the ranks is taken by the library.) */
 ACCEL_API double accel_gradient_scale(const accel_t *accelerator);
 
 /* with accelerator.accumulate(model): call it at the top of each batch. The step is a sync
- * step every gradient_accumulation_steps batches, and at the end of the loader under way. */
+ * step every gradient_accumulation_steps batches, and at the end of the loader under way. Where
+ * that leaves fewer batches, the gradients are divided by as many as there are: known before the
+ * first of them if the loader knows its length, else made good at the step. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_accumulate(accel_t *accelerator,
                                                           accel_model_t *model);
 
-/* Between these, backward accumulates and nothing is reduced or stepped. They nest. */
+/* accumulate(*models): once a batch for all models that are trained on it. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_accumulate_models(accel_t *accelerator,
+                                                                 accel_model_t *const *models,
+                                                                 int32_t num_models);
+
+/* accelerator.gradient_accumulation_steps, read and set: between a step and the next batch, the
+ * same on every rank (which the next step compares). Local. */
+ACCEL_API int32_t accel_gradient_accumulation_steps(const accel_t *accelerator);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_set_gradient_accumulation_steps(accel_t *accelerator,
+                                                                               int32_t num_steps);
+
+/* Between these, backwards of the model accumulate, and it is neither reduced nor stepped. They
+ * nest. Local. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_no_sync_begin(accel_t *accelerator,
                                                              accel_model_t *model);
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_no_sync_end(accel_t *accelerator,
                                                            accel_model_t *model);
 
-/* accelerator.sync_gradients: is this a sync step? True outside accumulation. */
+/* trigger_sync_in_backward: between these, backwards of the model end in a sync again, within
+ * accel_no_sync_begin() too. With ACCEL_GRADIENTS_AVERAGED they are collective. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_trigger_sync_in_backward_begin(accel_t *accelerator,
+                                                                              accel_model_t *model);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_trigger_sync_in_backward_end(accel_t *accelerator,
+                                                                            accel_model_t *model);
+
+/* accelerator.sync_gradients: is this a sync step? True outside accumulation; false while any model
+ * is within no_sync. */
 ACCEL_API bool accel_is_sync_step(const accel_t *accelerator);
 
 /* Make every rank's gradients the average over the ranks, now. Under fp16 they are still times

@@ -11,25 +11,6 @@
 
 /* ---- life ---- */
 
-/* Unlike upstream, what the program says beats the environment. */
-static accel_status_t read_accumulation(const accel_options_t *options, int32_t *num_steps)
-{
-    int64_t steps = 1;
-    bool set;
-    accel_status_t status;
-
-    if (options->gradient_accumulation_steps < 0)
-        return accel__fail(ACCEL_ERR_INVALID,
-                           "gradient_accumulation_steps is %d; expected 1 or more",
-                           (int)options->gradient_accumulation_steps);
-    *num_steps = options->gradient_accumulation_steps;
-    if (*num_steps > 0)
-        return ACCEL_OK;
-    status = accel__env_int("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", 1, 1000000, &steps, &set);
-    *num_steps = (int32_t)steps;
-    return status;
-}
-
 /* What the loaders' own options leave open. */
 static accel_status_t read_loaders(accel_t *accelerator, const accel_options_t *options)
 {
@@ -64,7 +45,7 @@ static accel_status_t read_options(accel_t *accelerator, const accel_options_t *
     accel_status_t status = accel__precision_init(accelerator, options);
 
     if (status == ACCEL_OK)
-        status = read_accumulation(options, &accelerator->gradient_state.num_steps);
+        status = accel__accumulation_init(accelerator, options);
     if (status == ACCEL_OK)
         status = read_loaders(accelerator, options);
     if (status == ACCEL_OK)
@@ -109,24 +90,22 @@ static accel_status_t create_trackers(accel_t *accelerator, const accel_options_
  * epoch, at another time: better to say so now. */
 static accel_status_t compare_options(accel_t *accelerator)
 {
-    const accel__gradient_state_t *state = &accelerator->gradient_state;
-    int32_t mine[5] = {state->num_steps, (int32_t)state->gradients, accelerator->split_batches,
+    int32_t mine[4] = {(int32_t)accelerator->gradient_state.gradients, accelerator->split_batches,
                        accelerator->even_batches, (int32_t)accelerator->dispatch_batches};
-    int32_t first[5];
+    int32_t first[4];
     accel_status_t status;
 
     memcpy(first, mine, sizeof(first));
-    status = accel_comm_broadcast(accelerator->state.comm, first, 5, ACCEL_I32, 0);
+    status = accel_comm_broadcast(accelerator->state.comm, first, 4, ACCEL_I32, 0);
     if (status != ACCEL_OK)
         return status; /* there is nobody left to agree with */
     if (memcmp(first, mine, sizeof(first)) != 0)
         status = accel__fail(ACCEL_ERR_MISMATCH,
-                             "gradient_accumulation_steps, gradients, split_batches, even_batches, "
-                             "dispatch_batches are %d, %d, %d, %d, %d on rank %d, but %d, %d, %d, "
-                             "%d, %d on rank 0",
-                             (int)mine[0], (int)mine[1], (int)mine[2], (int)mine[3], (int)mine[4],
+                             "gradients, split_batches, even_batches, dispatch_batches are "
+                             "%d, %d, %d, %d on rank %d, but %d, %d, %d, %d on rank 0",
+                             (int)mine[0], (int)mine[1], (int)mine[2], (int)mine[3],
                              (int)accelerator->state.process_index, (int)first[0], (int)first[1],
-                             (int)first[2], (int)first[3], (int)first[4]);
+                             (int)first[2], (int)first[3]);
     return accel__comm_agree(accelerator->state.comm, "accel_create", status);
 }
 
@@ -153,6 +132,8 @@ static accel_status_t create(accel_t *accelerator, const accel_options_t *option
     status = accel__comm_agree(accelerator->state.comm, "accel_create", status);
     if (status == ACCEL_OK)
         status = compare_options(accelerator);
+    if (status == ACCEL_OK)
+        status = accel__accumulation_compare(accelerator);
     return status == ACCEL_OK ? accel__precision_compare(accelerator) : status;
 }
 
@@ -308,6 +289,15 @@ accel_status_t accel_check_trigger(accel_t *accelerator, bool *triggered)
     if (status == ACCEL_OK && triggered)
         *triggered = any != 0;
     return status;
+}
+
+uint64_t accel_set_seed(accel_t *accelerator, uint64_t seed, bool device_specific)
+{
+    if (accelerator) {
+        accelerator->has_seed = true;
+        accelerator->seed = seed;
+    }
+    return device_specific ? seed + (uint64_t)accel_process_index(accelerator) : seed;
 }
 
 /* ---- tensors ---- */

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static accel_status_t check(const accel_t *accelerator, const void *object, const char *call,
-                            const char *what)
+accel_status_t accel__check_object(const accel_t *accelerator, const void *object, const char *call,
+                                   const char *what)
 {
     if (!accelerator)
         return accel__fail(ACCEL_ERR_INVALID, "%s: accelerator is NULL", call);
@@ -18,11 +18,10 @@ static accel_status_t check(const accel_t *accelerator, const void *object, cons
     return ACCEL_OK;
 }
 
-/* Calls on a model want it prepared, and by this accelerator. */
-static accel_status_t check_model(const accel_t *accelerator, const accel_model_t *model,
+accel_status_t accel__check_model(const accel_t *accelerator, const accel_model_t *model,
                                   const char *call)
 {
-    accel_status_t status = check(accelerator, model, call, "model");
+    accel_status_t status = accel__check_object(accelerator, model, call, "model");
     const accel__gradient_state_t *state;
 
     if (status != ACCEL_OK)
@@ -39,14 +38,14 @@ static accel_status_t check_model(const accel_t *accelerator, const accel_model_
 
 accel_status_t accel_prepare_model(accel_t *accelerator, accel_model_t *model)
 {
-    accel_status_t status = check(accelerator, model, "accel_prepare_model", "model");
+    accel_status_t status = accel__check_object(accelerator, model, "accel_prepare_model", "model");
 
     return status == ACCEL_OK ? accel__model_prepare(model, &accelerator->gradient_state) : status;
 }
 
 accel_status_t accel_prepare_optimizer(accel_t *accelerator, accel_optimizer_t *optimizer)
 {
-    accel_status_t status = check(accelerator, optimizer, "accel_prepare_optimizer", "optimizer");
+    accel_status_t status = accel__check_object(accelerator, optimizer, "accel_prepare_optimizer", "optimizer");
 
     return status == ACCEL_OK ? accel__optimizer_prepare(optimizer, &accelerator->gradient_state)
                               : status;
@@ -54,7 +53,7 @@ accel_status_t accel_prepare_optimizer(accel_t *accelerator, accel_optimizer_t *
 
 accel_status_t accel_prepare_scheduler(accel_t *accelerator, accel_scheduler_t *scheduler)
 {
-    accel_status_t status = check(accelerator, scheduler, "accel_prepare_scheduler", "scheduler");
+    accel_status_t status = accel__check_object(accelerator, scheduler, "accel_prepare_scheduler", "scheduler");
 
     if (status != ACCEL_OK)
         return status;
@@ -104,11 +103,13 @@ static accel_status_t prepare_loader(accel_t *accelerator, accel_loader_t *loade
 
 accel_status_t accel_prepare_loader(accel_t *accelerator, accel_loader_t *loader)
 {
-    accel_status_t status = check(accelerator, loader, "accel_prepare_loader", "loader");
+    accel_status_t status = accel__check_object(accelerator, loader, "accel_prepare_loader", "loader");
     int64_t length, *lengths;
 
     if (status != ACCEL_OK)
         return status;
+    if (accelerator->has_seed)
+        accel__loader_set_default_seed(loader, accelerator->seed);
     status = compare_loaders(accelerator, loader);
     if (status != ACCEL_OK)
         return status;
@@ -129,7 +130,7 @@ accel_status_t accel_prepare_loader(accel_t *accelerator, accel_loader_t *loader
 accel_status_t accel_skip_first_batches(accel_t *accelerator, accel_loader_t *loader,
                                         int64_t num_batches)
 {
-    accel_status_t status = check(accelerator, loader, "accel_skip_first_batches", "loader");
+    accel_status_t status = accel__check_object(accelerator, loader, "accel_skip_first_batches", "loader");
 
     return status == ACCEL_OK ? accel_loader_skip(loader, num_batches) : status;
 }
@@ -198,7 +199,7 @@ accel_status_t accel_prepare(accel_t *accelerator, accel_model_t *model,
 
 accel_status_t accel_unprepare_model(accel_t *accelerator, accel_model_t *model)
 {
-    accel_status_t status = check_model(accelerator, model, "accel_unprepare_model");
+    accel_status_t status = accel__check_model(accelerator, model, "accel_unprepare_model");
 
     if (status == ACCEL_OK)
         status =
@@ -208,18 +209,50 @@ accel_status_t accel_unprepare_model(accel_t *accelerator, accel_model_t *model)
     return status;
 }
 
+/* Each is let go as at the accelerator's end, which restores what the ranks shared: nobody may be
+ * at it any more. */
+accel_status_t accel_free_memory(accel_t *accelerator)
+{
+    accel__gradient_state_t *state;
+    accel_status_t status;
+
+    if (!accelerator)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_free_memory: accelerator is NULL");
+    state = &accelerator->gradient_state;
+    if (state->joining)
+        return accel__fail(ACCEL_ERR_STATE, "accel_free_memory: within join_uneven_inputs");
+    status = accel__comm_meet(accelerator->state.comm, "accel_free_memory", 0, NULL, 0, NULL);
+    if (status != ACCEL_OK)
+        return status;
+    accel__link_release_after(&accelerator->loaders, &accelerator->loaders);
+    accel__link_release_after(&state->prepared, &state->prepared);
+    accel__accumulate_anew(state);
+    return ACCEL_OK;
+}
+
 /* ---- the step ---- */
 
-accel_status_t accel_backward(accel_t *accelerator, accel_model_t *model)
+static accel_status_t backward(accel_t *accelerator, accel_model_t *model, const char *call,
+                               bool weighted, double weight)
 {
-    accel_status_t status = check_model(accelerator, model, "accel_backward");
+    accel_status_t status = accel__check_model(accelerator, model, call);
 
     if (status != ACCEL_OK)
         return status;
     accel__span_begin("backward");
-    status = accel__model_backward(model);
+    status = accel__model_backward(model, weighted, weight);
     accel__span_end();
     return status;
+}
+
+accel_status_t accel_backward(accel_t *accelerator, accel_model_t *model)
+{
+    return backward(accelerator, model, "accel_backward", false, 1);
+}
+
+accel_status_t accel_backward_weighted(accel_t *accelerator, accel_model_t *model, double weight)
+{
+    return backward(accelerator, model, "accel_backward_weighted", true, weight);
 }
 
 double accel_gradient_scale(const accel_t *accelerator)
@@ -227,45 +260,9 @@ double accel_gradient_scale(const accel_t *accelerator)
     return accelerator ? accel__gradient_scale(&accelerator->gradient_state) : 1;
 }
 
-accel_status_t accel_accumulate(accel_t *accelerator, accel_model_t *model)
-{
-    accel_status_t status = check_model(accelerator, model, "accel_accumulate");
-
-    if (status == ACCEL_OK)
-        accel__accumulate(&accelerator->gradient_state,
-                          accel__loaders_at_end(&accelerator->active_loaders));
-    return status;
-}
-
-accel_status_t accel_no_sync_begin(accel_t *accelerator, accel_model_t *model)
-{
-    accel_status_t status = check_model(accelerator, model, "accel_no_sync_begin");
-
-    if (status == ACCEL_OK)
-        accelerator->gradient_state.no_sync_depth++;
-    return status;
-}
-
-accel_status_t accel_no_sync_end(accel_t *accelerator, accel_model_t *model)
-{
-    accel_status_t status = check_model(accelerator, model, "accel_no_sync_end");
-
-    if (status != ACCEL_OK)
-        return status;
-    if (accelerator->gradient_state.no_sync_depth == 0)
-        return accel__fail(ACCEL_ERR_STATE, "accel_no_sync_end without accel_no_sync_begin");
-    accelerator->gradient_state.no_sync_depth--;
-    return ACCEL_OK;
-}
-
-bool accel_is_sync_step(const accel_t *accelerator)
-{
-    return !accelerator || accel__is_sync_step(&accelerator->gradient_state);
-}
-
 accel_status_t accel_sync_gradients(accel_t *accelerator, accel_model_t *model)
 {
-    accel_status_t status = check_model(accelerator, model, "accel_sync_gradients");
+    accel_status_t status = accel__check_model(accelerator, model, "accel_sync_gradients");
 
     if (status != ACCEL_OK)
         return status;
@@ -278,7 +275,7 @@ accel_status_t accel_sync_gradients(accel_t *accelerator, accel_model_t *model)
 accel_status_t accel_clip_grad_norm(accel_t *accelerator, accel_model_t *model, double max_norm,
                                     double *norm)
 {
-    accel_status_t status = check_model(accelerator, model, "accel_clip_grad_norm");
+    accel_status_t status = accel__check_model(accelerator, model, "accel_clip_grad_norm");
 
     if (status != ACCEL_OK)
         return status;
@@ -291,21 +288,21 @@ accel_status_t accel_clip_grad_norm(accel_t *accelerator, accel_model_t *model, 
 accel_status_t accel_clip_grad_value(accel_t *accelerator, accel_model_t *model,
                                      double clip_value)
 {
-    accel_status_t status = check_model(accelerator, model, "accel_clip_grad_value");
+    accel_status_t status = accel__check_model(accelerator, model, "accel_clip_grad_value");
 
     return status == ACCEL_OK ? accel__model_clip_grad_value(model, clip_value) : status;
 }
 
 accel_status_t accel_unscale_gradients(accel_t *accelerator, accel_model_t *model)
 {
-    accel_status_t status = check_model(accelerator, model, "accel_unscale_gradients");
+    accel_status_t status = accel__check_model(accelerator, model, "accel_unscale_gradients");
 
     return status == ACCEL_OK ? accel__model_unscale_gradients(model) : status;
 }
 
 accel_status_t accel_sync_buffers(accel_t *accelerator, accel_model_t *model)
 {
-    accel_status_t status = check_model(accelerator, model, "accel_sync_buffers");
+    accel_status_t status = accel__check_model(accelerator, model, "accel_sync_buffers");
 
     return status == ACCEL_OK ? accel__model_sync_buffers(model) : status;
 }

@@ -27,12 +27,19 @@ typedef struct accel__loader_world {
 /* What the other ranks have to know of the length of this one's data; -1. */
 int64_t accel__loader_own_length(const accel_loader_t *loader);
 
+/* The seed of a loader that named none; before it is prepared. */
+void accel__loader_set_default_seed(accel_loader_t *loader, uint64_t seed);
+
 /* Shard the loader. ACCEL_ERR_STATE if it is prepared already or in an epoch. Local. */
 accel_status_t accel__loader_prepare(accel_loader_t *loader, const accel__loader_world_t *world);
 
 /* Of the loader under way, which is the one that handed out the latest batch: is that the epoch's
  * last? False when there is none. */
 bool accel__loaders_at_end(const accel__active_loaders_t *active);
+
+/* How many batches of that loader's epoch are left, the latest one counted in: 1 at the end. -1
+ * when there is none, or the end is not known yet. */
+int64_t accel__loaders_batches_left(const accel__active_loaders_t *active);
 
 /* What gather_for_metrics is to do with rows that belong to that batch: of all ranks' rows keep the
  * first keep_rows (-1: all), or of this rank's own only own_rows of every batch_rows (-1: all). */

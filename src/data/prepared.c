@@ -20,6 +20,12 @@ static void release(void *object)
     (void)accel__loader_resolve(loader, NULL);
 }
 
+void accel__loader_set_default_seed(accel_loader_t *loader, uint64_t seed)
+{
+    if (loader->options.seed == 0 && !loader->prepared && !loader->has_state)
+        loader->seed = seed;
+}
+
 accel_status_t accel__loader_prepare(accel_loader_t *loader, const accel__loader_world_t *world)
 {
     accel_status_t status;
@@ -67,6 +73,18 @@ void accel__loader_pop(accel_loader_t *loader)
 bool accel__loaders_at_end(const accel__active_loaders_t *active)
 {
     return active->top && active->top->has_batch && active->top->step.last;
+}
+
+/* Skipped batches are numbered, too: `number` is that of the batch that comes next. */
+int64_t accel__loaders_batches_left(const accel__active_loaders_t *active)
+{
+    const accel_loader_t *loader = active->top;
+
+    if (accel__loaders_at_end(active))
+        return 1;
+    if (!loader || !loader->has_batch || loader->steps - loader->number < 1)
+        return -1; /* a stream may have less, or more, than it said */
+    return loader->steps - loader->number + 1;
 }
 
 /* Padding is at the end of the gathered rows; but where ranks have data of their own it is at the

@@ -142,7 +142,7 @@ static accel_status_t begin(const accel_model_t *model, const char *operation, b
 {
     accel_status_t status = accel__model_usable(model, operation);
 
-    *nothing = status == ACCEL_OK && !accel__is_sync_step(model->state);
+    *nothing = status == ACCEL_OK && !accel__model_syncs(model->state, model);
     if (status != ACCEL_OK || *nothing)
         return status;
     return accel__model_check_unspent(model, operation);

@@ -211,7 +211,7 @@ accel_status_t accel_ema_update(accel_ema_t *ema)
 
     if (status == ACCEL_OK && ema->model->state)
         status = accel__model_usable(ema->model, name);
-    if (status != ACCEL_OK || (ema->model->state && !accel__is_sync_step(ema->model->state)))
+    if (status != ACCEL_OK || (ema->model->state && !accel__model_syncs(ema->model->state, ema->model)))
         return status;
     if (ema->model->shows_average)
         return accel__fail(ACCEL_ERR_STATE, "%s: between accel_ema_begin and _end", name);

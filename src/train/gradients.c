@@ -100,6 +100,7 @@ void accel__model_forget_reduction(accel_model_t *model)
 {
     model->phase = ACCEL__RAW;
     model->clip = 1;
+    model->corrected = false;
     model->unscaled = false;
     model->found_inf = false;
 }
@@ -115,6 +116,8 @@ void accel__model_next_window(accel_model_t *model)
 {
     forget_ready(model);
     accel__overlap_next_window(&model->overlap);
+    if (accel__model_syncs(model->state, model))
+        accel__share_forget(&model->share);
 }
 
 void accel__model_zero_gradients(accel_model_t *model)
@@ -123,8 +126,13 @@ void accel__model_zero_gradients(accel_model_t *model)
     forget_ready(model);
     accel__overlap_drop(&model->overlap);
     accel__model_forget_accumulated(model);
-    if (model->overwrites_gradients)
-        return;
+    accel__share_forget(&model->share);
+    if (!model->overwrites_gradients)
+        accel__model_clear_gradients(model);
+}
+
+void accel__model_clear_gradients(accel_model_t *model)
+{
     if (model->state && !model->fixed_memory) {
         memset(model->arena.gradients[model->arena.rank], 0, model->layout.gradients_size);
         return;
@@ -140,37 +148,67 @@ void accel__model_zero_gradients(accel_model_t *model)
 /* What each rank brings to a barrier. */
 typedef struct call {
     double value;
-    uint64_t hash, phase, announced;
+    uint64_t hash;
+    accel__share_t share;
+    uint8_t phase, announced;
 } call_t;
+
+/* The same on every rank? */
+static accel_status_t compare_calls(const call_t *first, const call_t *other, int32_t rank,
+                                    const char *operation, const char *what)
+{
+    if (memcmp(&other->value, &first->value, sizeof(other->value)) != 0)
+        return accel__fail(ACCEL_ERR_MISMATCH, "%s: %s is %.17g on rank 0 but %.17g on rank %d",
+                           operation, what, first->value, other->value, (int)rank);
+    if (other->hash != first->hash)
+        return accel__fail(ACCEL_ERR_MISMATCH,
+                           "%s: the rates of the parameters' groups differ between ranks 0 and %d",
+                           operation, (int)rank);
+    if (other->phase != first->phase)
+        return accel__fail(ACCEL_ERR_MISMATCH,
+                           "%s: ranks 0 and %d have not done the same with their gradients",
+                           operation, (int)rank);
+    return ACCEL_OK;
+}
+
+/* Before the gradients are used for the first time: their window's length, and its weights. */
+static void correct(accel_model_t *model, const accel__share_t *all)
+{
+    if (model->corrected || !accel__model_syncs(model->state, model))
+        return;
+    model->clip *= accel__share_correction(all, model->arena.num_ranks);
+    model->corrected = true;
+}
 
 accel_status_t accel__model_meet(accel_model_t *model, const char *operation, const char *what,
                                  double value, uint64_t hash)
 {
     accel__arena_t *arena = &model->arena;
-    call_t mine = {value, hash, (uint64_t)model->phase, model->overlap.announced}, first, other;
+    call_t mine = {.value = value,
+                   .hash = hash,
+                   .share = accel__model_share(model),
+                   .phase = (uint8_t)model->phase,
+                   .announced = model->overlap.announced};
+    call_t first, other;
+    accel__share_t all;
     accel_status_t status =
         accel__comm_meet(arena->comm, operation, 0, &mine, sizeof(mine), arena->met);
 
     if (status != ACCEL_OK)
         return status;
     memcpy(&first, arena->met, sizeof(first));
+    all = first.share;
     model->overlap.announced_anywhere = first.announced != 0;
     for (int32_t r = 1; r < arena->num_ranks; r++) {
         memcpy(&other, arena->met + (size_t)r * sizeof(other), sizeof(other));
         model->overlap.announced_anywhere |= other.announced != 0;
-        if (memcmp(&other.value, &first.value, sizeof(other.value)) != 0)
-            return accel__fail(ACCEL_ERR_MISMATCH, "%s: %s is %.17g on rank 0 but %.17g on rank %d",
-                               operation, what, first.value, other.value, (int)r);
-        if (other.hash != first.hash)
-            return accel__fail(ACCEL_ERR_MISMATCH,
-                               "%s: the rates of the parameters' groups differ between ranks 0 and "
-                               "%d",
-                               operation, (int)r);
-        if (other.phase != first.phase)
-            return accel__fail(ACCEL_ERR_MISMATCH,
-                               "%s: ranks 0 and %d have not done the same with their gradients",
-                               operation, (int)r);
+        status = compare_calls(&first, &other, r, operation, what);
+        if (status == ACCEL_OK)
+            status = accel__share_join(&all, &other.share, r, operation);
+        if (status != ACCEL_OK)
+            return status;
     }
+    correct(model, &all);
     return ACCEL_OK;
 }
 
@@ -248,40 +286,37 @@ static accel_status_t begin_gradients(accel_model_t *model, const char *operatio
     return ACCEL_OK;
 }
 
-static bool averages(const accel_model_t *model)
-{
-    return model->replicated || model->state->gradients == ACCEL_GRADIENTS_AVERAGED;
-}
-
 static accel_status_t finish_gradients(accel_model_t *model)
 {
     model->num_ready = 0;
-    if (accel__is_sync_step(model->state) && averages(model))
+    if (accel__model_completes(model) && accel__model_averages(model))
         return accel__model_sync_gradients(model);
     return ACCEL_OK;
 }
 
-static accel_status_t run_backward(accel_model_t *model)
+static accel_status_t run_backward(accel_model_t *model, double weight)
 {
     accel_status_t status;
 
     if (!model->backward)
         return ACCEL_OK;
     model->in_backward = true;
-    status = model->backward(model->context, accel__gradient_scale(model->state));
+    status = model->backward(model->context, accel__gradient_scale(model->state) * weight);
     model->in_backward = false;
     return status;
 }
 
-accel_status_t accel__model_backward(accel_model_t *model)
+accel_status_t accel__model_backward(accel_model_t *model, bool weighted, double weight)
 {
     accel_status_t status = accel__model_usable(model, "accel_backward");
 
     if (status == ACCEL_OK && model->num_ready == 0) /* or accel_grad_ready() has begun it */
         status = begin_gradients(model, "accel_backward");
+    if (status == ACCEL_OK)
+        status = accel__share_add(&model->share, weighted, weight);
     if (status != ACCEL_OK)
         return status;
-    status = run_backward(model);
+    status = run_backward(model, weight);
     if (status < ACCEL_OK)
         return backward_failed(model, status);
     status = accel__model_accumulate(model);
@@ -304,7 +339,7 @@ static accel_status_t check_ready(const accel_model_t *model, int64_t index)
     if (model->params[index]->kind != ACCEL_TRAINABLE)
         return accel__fail(ACCEL_ERR_INVALID, "%s: '%s' is not trainable", name,
                            model->params[index]->name);
-    if (accel__is_sync_step(model->state) && model->params[index]->ready &&
+    if (accel__model_completes(model) && model->params[index]->ready &&
         (model->num_ready > 0 || model->in_backward))
         return accel__fail(ACCEL_ERR_STATE, "%s: '%s' was ready before in this backward", name,
                            model->params[index]->name);
@@ -319,7 +354,7 @@ accel_status_t accel_grad_ready(accel_model_t *model, int64_t index)
     if (status != ACCEL_OK)
         return status;
     param = model->params[index];
-    if (!accel__is_sync_step(model->state))
+    if (!accel__model_completes(model))
         return accel__param_accumulate(param, false);
     if (model->num_ready == 0 && !model->in_backward)
         status = begin_gradients(model, "accel_grad_ready");
@@ -331,10 +366,11 @@ accel_status_t accel_grad_ready(accel_model_t *model, int64_t index)
         collect_gradient(model, param);
     param->ready = true;
     model->num_ready++;
-    accel__overlap_ready(&model->overlap, param->run, averages(model));
+    accel__overlap_ready(&model->overlap, param->run, accel__model_averages(model));
     if (model->num_ready < model->num_trainable || model->in_backward)
         return ACCEL_OK;
-    return finish_gradients(model);
+    status = accel__share_add(&model->share, false, 1);
+    return status == ACCEL_OK ? finish_gradients(model) : status;
 }
 
 int64_t accel_model_num_buckets(const accel_model_t *model)

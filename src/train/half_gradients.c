@@ -53,7 +53,7 @@ accel_status_t accel__param_accumulate(accel__param_t *param, bool sync_step)
 
 accel_status_t accel__model_accumulate(accel_model_t *model)
 {
-    bool sync_step = accel__is_sync_step(model->state);
+    bool sync_step = accel__model_completes(model);
     accel_status_t status = ACCEL_OK;
 
     for (int64_t i = 0; i < model->num_params && status == ACCEL_OK; i++)

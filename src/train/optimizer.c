@@ -360,7 +360,7 @@ static accel_status_t step(accel_optimizer_t *optimizer)
         return status;
     if (!optimizer->state)
         return step_alone(optimizer);
-    if (!accel__is_sync_step(optimizer->state))
+    if (!accel__model_syncs(optimizer->state, optimizer->model))
         return ACCEL_OK;
     return step_together(optimizer);
 }
@@ -381,7 +381,7 @@ accel_status_t accel_optimizer_zero_grad(accel_optimizer_t *optimizer)
 
     if (status != ACCEL_OK)
         return status;
-    if (optimizer->state && !accel__is_sync_step(optimizer->state))
+    if (optimizer->state && !accel__model_syncs(optimizer->state, optimizer->model))
         return ACCEL_OK;
     accel__span_begin("zero_grad");
     accel__model_zero_gradients(optimizer->model);

@@ -33,6 +33,13 @@ typedef enum accel__phase {
     ACCEL__SPENT     /* reduced and stepped: nothing that can be added to */
 } accel__phase_t;
 
+/* What a rank's gradients are made of since the last step. */
+typedef struct accel__share {
+    double weight;                      /* the sum over its backwards */
+    int32_t backwards, divisor, window; /* the last two as in the gradient state */
+    bool weighted, shadow;              /* shadow: the rank has run out of batches */
+} accel__share_t;
+
 struct accel_model {
     accel_backward_fn backward;
     void *context;
@@ -51,6 +58,9 @@ struct accel_model {
     double loss_scale; /* what the gradients were multiplied by */
     bool unscaled;     /* 1 / loss_scale is in `clip`, or in the gradients */
     bool found_inf;    /* an unscaled gradient is no finite number; the same on all ranks */
+    accel__share_t share;
+    bool corrected; /* for the window's length or its weights: that is in `clip`, or was applied */
+    int32_t no_sync_depth, trigger_sync_depth;
     accel__overlap_t overlap;
     int64_t num_ready;  /* of accel_grad_ready() in this backward */
     bool in_backward;   /* the model's own is running */
@@ -138,8 +148,28 @@ void accel__model_return_values(accel_model_t *model);
 accel_status_t accel__model_meet(accel_model_t *model, const char *operation, const char *what,
                                  double value, uint64_t hash);
 
-/* This rank's gradients, all of them: clear. */
+/* This rank's gradients, all of them: clear; _zero_ as zero_grad, which leaves it to backwards that
+ * overwrite. */
 void accel__model_zero_gradients(accel_model_t *model);
+void accel__model_clear_gradients(accel_model_t *model);
+
+/* Is this a sync step for the model? */
+bool accel__model_syncs(const accel__gradient_state_t *state, const accel_model_t *model);
+
+/* Are the gradients to be averaged on every rank, in backward? */
+bool accel__model_averages(const accel_model_t *model);
+
+/* Are they complete after this backward, to be reduced in it or to be stepped? */
+bool accel__model_completes(const accel_model_t *model);
+
+/* One more backward; what there is to compare and add up between the ranks; that of `rank` joins
+ * that of those before; and what the average is then to be multiplied by. */
+accel_status_t accel__share_add(accel__share_t *share, bool weighted, double weight);
+accel__share_t accel__model_share(const accel_model_t *model);
+accel_status_t accel__share_join(accel__share_t *all, const accel__share_t *rank, int32_t index,
+                                 const char *operation);
+double accel__share_correction(const accel__share_t *all, int32_t num_ranks);
+void accel__share_forget(accel__share_t *share);
 
 /* An error if the gradients were used by a step after a reduction. */
 accel_status_t accel__model_check_unspent(const accel_model_t *model, const char *operation);

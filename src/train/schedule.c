@@ -152,7 +152,7 @@ static int32_t count_steps(const accel_scheduler_t *scheduler)
 
     if (!state || state->schedule_every_call)
         return 1;
-    if (!accel__is_sync_step(state) || scheduler->optimizer->skipped)
+    if (!accel__model_syncs(state, scheduler->optimizer->model) || scheduler->optimizer->skipped)
         return 0;
     return state->schedule_steps;
 }

@@ -32,10 +32,14 @@ typedef struct accel__gradient_state {
     accel__scaler_t scaler;
     bool schedule_every_call; /* step_scheduler_with_optimizer is off */
     int32_t schedule_steps;   /* a scheduler's own steps for one of the loop's */
-    int32_t num_steps;        /* gradient accumulation steps, >= 1 */
-    int64_t step;             /* batches since the last sync by the loader's end */
-    bool sync_step;           /* what accumulate decided; true at first */
-    int32_t no_sync_depth;
+    int32_t num_steps; /* gradient accumulation steps, >= 1 */
+    bool ignore_loader_end, sync_each_batch, full_windows; /* accumulation options, the other way */
+    int64_t step;      /* batches since the last sync by the loader's end */
+    bool sync_step;    /* what accumulate decided; true at first */
+    int32_t window;    /* batches so far between two sync steps; 0: accumulate was not called */
+    int32_t divisor;   /* what their gradients are divided by; 0: num_steps */
+    int32_t no_sync_depth;   /* scopes open, of all models */
+    bool joining, shadowing; /* within join_uneven_inputs, and out of batches */
     accel__link_t prepared; /* models, optimizers, schedulers: each links itself at prepare */
 } accel__gradient_state_t;
 
@@ -43,8 +47,16 @@ typedef struct accel__gradient_state {
 bool accel__is_sync_step(const accel__gradient_state_t *state);
 
 /* At the top of a batch: upstream's _do_sync. At the last batch of the loader under way
- * step = 0 and sync; otherwise step += 1 and sync every num_steps. */
-void accel__accumulate(accel__gradient_state_t *state, bool end_of_dataloader);
+ * step = 0 and sync; otherwise step += 1 and sync every num_steps. batches_left: of that loader,
+ * with this one; -1: not known. */
+void accel__accumulate(accel__gradient_state_t *state, int64_t batches_left);
+
+/* The next batch begins a window, whatever came before. */
+void accel__accumulate_anew(accel__gradient_state_t *state);
+
+/* What the gradients of a window still have to be multiplied by at its sync step: 1, unless it
+ * turned out shorter than it was taken for. */
+double accel__window_correction(int32_t divisor, int32_t window);
 
 /* What backward multiplies by. */
 double accel__gradient_scale(const accel__gradient_state_t *state);
@@ -61,7 +73,14 @@ const accel__gradient_state_t *accel__model_state(const accel_model_t *model);
  * it that no rank is still in a step. An unprepared model: nothing. */
 void accel__model_unprepare(accel_model_t *model);
 
-accel_status_t accel__model_backward(accel_model_t *model);
+/* weighted: the gradients are times `weight`, and the step's are divided by the sum of all. */
+accel_status_t accel__model_backward(accel_model_t *model, bool weighted, double weight);
+
+/* Scopes of one model; they nest. _end: ACCEL_ERR_STATE without a _begin. */
+void accel__model_no_sync_begin(accel_model_t *model);
+accel_status_t accel__model_no_sync_end(accel_model_t *model);
+void accel__model_trigger_sync_begin(accel_model_t *model);
+accel_status_t accel__model_trigger_sync_end(accel_model_t *model);
 accel_status_t accel__model_sync_gradients(accel_model_t *model);
 accel_status_t accel__model_unscale_gradients(accel_model_t *model);
 accel_status_t accel__model_clip_grad_norm(accel_model_t *model, double max_norm, double *norm);

@@ -12,9 +12,9 @@ static void accumulation_as_upstream(void)
     json_array_foreach(rows, index, row)
     {
         accel__gradient_state_t state = {.num_steps = (int32_t)vectors_int(row, "num_steps"),
+                                         .ignore_loader_end = !vectors_bool(row, "sync_with_dataloader"),
                                          .sync_step = true};
         int64_t batches = vectors_int(row, "batches_per_epoch"), steps = 0;
-        bool with_loader = vectors_bool(row, "sync_with_dataloader");
 
         for (size_t epoch = 0; epoch < 2; epoch++) {
             json_t *flags = json_array_get(json_object_get(row, "sync_gradients"), epoch);
@@ -22,7 +22,7 @@ static void accumulation_as_upstream(void)
 
             VECTORS_CHECK(row, json_array_size(flags) == (size_t)batches);
             for (int64_t batch = 0; batch < batches; batch++) {
-                accel__accumulate(&state, with_loader && batch == batches - 1);
+                accel__accumulate(&state, batches - batch);
                 VECTORS_CHECK(row, accel__is_sync_step(&state) ==
                                        (vectors_at(flags, (size_t)batch) != 0));
                 VECTORS_CHECK(row, state.step == vectors_at(counters, (size_t)batch));
@@ -102,7 +102,7 @@ static void check_scheduler_row(const json_t *row)
     CHECK_OK(accel__scheduler_prepare(scheduler, &state));
     CHECK_STATUS(ACCEL_ERR_STATE, accel__scheduler_prepare(scheduler, &state));
     for (int64_t batch = 0; batch < 2 * batches; batch++) {
-        accel__accumulate(&state, batch % batches == batches - 1);
+        accel__accumulate(&state, batches - batch % batches);
         optimizer->skipped = contains(skipped, batch);
         CHECK_OK(accel_scheduler_step(scheduler));
         steps = vectors_at(expected, (size_t)batch);
