@@ -176,6 +176,8 @@ char *accel__wandb_join(const char *directory, const char *name)
 
 int accel__wandb_make_dirs(const char *path)
 {
+    if (!*path)
+        return ENOENT;
     char *copy = strdup(path);
     if (!copy)
         return ENOMEM;

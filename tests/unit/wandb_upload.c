@@ -402,11 +402,32 @@ static void tree_is_put_together(void)
     CHECK(accel__wandb_tree_merge(&tree, top, 1, "{\"x\":1,\"b\":{\"y\":2}}"));
     shows(&tree, true, "{\"a\":{\"b\":{\"c.d\":2,\"y\":2},\"x\":1},\"b\":[1]}");
     CHECK(!accel__wandb_tree_set(&tree, flat, 1, "no"));
+    char *too_deep[101];
+    for (size_t i = 0; i < 101; i++)
+        too_deep[i] = deep[0];
+    CHECK(!accel__wandb_tree_set(&tree, too_deep, 101, "1"));
     accel__wandb_tree_remove(&tree, deep, 2);
     shows(&tree, true, "{\"a\":{\"x\":1},\"b\":[1]}");
     CHECK(accel__wandb_tree_set(&tree, top, 1, "{}"));
     shows(&tree, true, "{\"a\":{},\"b\":[1]}");
     accel__wandb_tree_free(&tree);
+}
+
+/* A file or an artifact in the log is no reason to send the run's configuration again. */
+static void bucket_changes_by_what_concerns_it(void)
+{
+    static const uint8_t run[] = {0x0a, 2, 'i', 'd'}, telemetry[] = {0x2a, 1, '1'};
+    accel__wandb_bucket_t bucket = {.config.kind = ACCEL__WANDB_OBJECT};
+    CHECK_OK(accel__wandb_bucket_take(&bucket, ACCEL__WANDB_RUN, run, sizeof(run)));
+    CHECK(bucket.changed);
+    bucket.changed = false;
+    CHECK_OK(accel__wandb_bucket_take(&bucket, ACCEL__WANDB_FILES, NULL, 0));
+    CHECK_OK(accel__wandb_bucket_take(&bucket, ACCEL__WANDB_ARTIFACT, NULL, 0));
+    CHECK(!bucket.changed);
+    CHECK_OK(
+        accel__wandb_bucket_take(&bucket, ACCEL__WANDB_TELEMETRY, telemetry, sizeof(telemetry)));
+    CHECK(bucket.changed);
+    accel__wandb_bucket_free(&bucket);
 }
 
 static void tree_is_yaml(void)
@@ -520,5 +541,6 @@ TEST_MAIN(TEST(reader_reads_all_lengths), TEST(reader_waits_for_the_rest),
           TEST(key_goes_to_one_server), TEST(describes_answers_in_a_line),
           TEST(stream_counts_lines), TEST(stream_sends_consoles_in_runs), TEST(stream_is_bounded),
           TEST(tree_keeps_the_text_of_numbers), TEST(tree_refuses_what_is_no_json),
-          TEST(tree_is_put_together), TEST(tree_is_yaml), TEST(syncstate_is_of_one_run),
-          TEST(wire_tells_records_apart), TEST(logs_are_found_oldest_first))
+          TEST(tree_is_put_together), TEST(bucket_changes_by_what_concerns_it), TEST(tree_is_yaml),
+          TEST(syncstate_is_of_one_run), TEST(wire_tells_records_apart),
+          TEST(logs_are_found_oldest_first))

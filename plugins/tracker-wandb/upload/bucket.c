@@ -179,13 +179,20 @@ static accel_status_t take_metric(accel__wandb_bucket_t *bucket, const uint8_t *
     return status;
 }
 
+bool accel__wandb_bucket_concerns(uint32_t kind)
+{
+    return kind == ACCEL__WANDB_RUN || kind == ACCEL__WANDB_CONFIG ||
+           kind == ACCEL__WANDB_TELEMETRY || kind == ACCEL__WANDB_METRIC ||
+           kind == ACCEL__WANDB_ENVIRONMENT;
+}
+
 accel_status_t accel__wandb_bucket_take(accel__wandb_bucket_t *bucket, uint32_t kind,
                                         const uint8_t *data, size_t size)
 {
     accel_status_t status = ACCEL_OK;
     if (kind == ACCEL__WANDB_RUN && bucket->record)
         return take_update(bucket, data, size);
-    bucket->changed = true;
+    bucket->changed = bucket->changed || accel__wandb_bucket_concerns(kind);
     switch (kind) {
     case ACCEL__WANDB_RUN:
         return take_run(bucket, data, size);

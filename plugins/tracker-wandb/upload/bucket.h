@@ -29,8 +29,11 @@ typedef struct {
 
 void accel__wandb_bucket_free(accel__wandb_bucket_t *bucket);
 
-/* Take in a record's member of the kinds RUN (the first says all, others a new name, notes or
- * tags), CONFIG, TELEMETRY, METRIC and ENVIRONMENT. Damaged ones are ACCEL_ERR_FORMAT. */
+/* Is a record's member about the run itself: RUN, CONFIG, TELEMETRY, METRIC or ENVIRONMENT? */
+bool accel__wandb_bucket_concerns(uint32_t kind);
+
+/* Take in such a member; others change nothing. The first RUN says all, later ones a new name,
+ * notes or tags. Damaged ones are ACCEL_ERR_FORMAT. */
 accel_status_t accel__wandb_bucket_take(accel__wandb_bucket_t *bucket, uint32_t kind,
                                         const uint8_t *data, size_t size);
 

@@ -103,6 +103,7 @@ static accel_status_t introduce(accel__wandb_sender_t *sender)
         status = publish(sender);
     if (!status)
         ask_features(sender);
+    sender->introduced = status == ACCEL_OK;
     return status;
 }
 
@@ -245,18 +246,6 @@ static accel_status_t send(accel__wandb_sender_t *sender, const accel__wandb_end
 
 /* ---- following the log ---- */
 
-static bool is_about_run(uint32_t kind)
-{
-    return kind == ACCEL__WANDB_RUN || kind == ACCEL__WANDB_CONFIG ||
-           kind == ACCEL__WANDB_TELEMETRY || kind == ACCEL__WANDB_METRIC ||
-           kind == ACCEL__WANDB_ENVIRONMENT;
-}
-
-static bool introduced(const accel__wandb_sender_t *sender)
-{
-    return sender->start_time > 0;
-}
-
 /* The server hears of the run once everything that comes with its beginning has been read. */
 static accel_status_t take_record(accel__wandb_sender_t *sender)
 {
@@ -270,7 +259,7 @@ static accel_status_t take_record(accel__wandb_sender_t *sender)
         return accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: %s does not begin with a run record",
                                  sender->up->log_path);
     accel_status_t status = ACCEL_OK;
-    if (!is_about_run(kind) && !introduced(sender))
+    if (!accel__wandb_bucket_concerns(kind) && !sender->introduced)
         status = introduce(sender);
     bool known = !has_news(sender);
     if (!status)
@@ -352,7 +341,7 @@ static accel_status_t follow(accel__wandb_sender_t *sender)
         accel__wandb_read_t found;
         bool closed = accel__wandb_upload_closed(sender->up); /* before the read: it sees the end */
         status = read_on(sender, &found);
-        if (!status && found != ACCEL__WANDB_READ_RECORD && !introduced(sender) &&
+        if (!status && found != ACCEL__WANDB_READ_RECORD && !sender->introduced &&
             sender->bucket.record)
             status = introduce(sender);
         if (status || sender->exited)
@@ -362,7 +351,7 @@ static accel_status_t follow(accel__wandb_sender_t *sender)
                        ? ACCEL_OK
                        : accel__wandb_fail(ACCEL_ERR_FORMAT, "wandb: %s holds no run",
                                            sender->up->log_path);
-        if (introduced(sender))
+        if (sender->introduced)
             status = send_what_is_due(sender);
         if (!status && found != ACCEL__WANDB_READ_RECORD)
             rest(sender, &seen);

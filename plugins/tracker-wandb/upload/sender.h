@@ -19,6 +19,7 @@ typedef struct {
     accel__wandb_stream_t stream;
     accel__wandb_syncstate_t state;
     accel__wandb_tree_t summary, row; /* the row's memory is used again */
+    bool introduced;                  /* the server knows of the run */
     bool summary_changed, structured_console, warned_long;
     bool saw_step, moves_steps; /* of a row; because they count from 0 in a run that goes on */
     double start_time;          /* of the run, seconds since the epoch */

@@ -101,7 +101,7 @@ static bool put(accel__wandb_tree_t *tree, char *const *path, size_t depth, cons
                 bool merges)
 {
     accel__wandb_tree_t value = {0};
-    if (!accel__wandb_tree_parse(&value, json, strlen(json)))
+    if (depth > MAX_DEPTH || !accel__wandb_tree_parse(&value, json, strlen(json)))
         return false;
     for (size_t i = 0; i < depth && tree; i++)
         tree = accel__wandb_tree_member(tree, path[i]);

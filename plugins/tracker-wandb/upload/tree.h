@@ -28,7 +28,7 @@ accel__wandb_tree_t *accel__wandb_tree_find(accel__wandb_tree_t *object, const c
 accel__wandb_tree_t *accel__wandb_tree_member(accel__wandb_tree_t *object, const char *key);
 
 /* Put a JSON value at the end of a path of keys, in the place of what is there. False: the text is
- * no JSON, or there is no memory. */
+ * no JSON, the path has more than 100 keys, or there is no memory. */
 bool accel__wandb_tree_set(accel__wandb_tree_t *tree, char *const *path, size_t depth,
                            const char *json);
 /* The same, but an object joins the one that is there, member by member. */
