@@ -14,7 +14,7 @@ STATUSES = [403, 409, 500]
 if os.environ.get("TEST_ALL"):
     STATUSES += [400, 401, 404, 408, 410, 413, 422, 429, 501, 502, 503, 504, 507]
 TRIES = {f"WANDB__{name}_RETRY_MAX": "2" for name in ("GRAPHQL", "FILE_STREAM", "FILE_TRANSFER")}
-TRIES |= {"WANDB_FINISH_TIMEOUT": "5"}
+TRIES |= {"WANDB_INIT_TIMEOUT": "8", "WANDB_FINISH_TIMEOUT": "5"}
 
 # What fails, for ever, in one run: faults' endpoints and operations.
 CASES = {
