@@ -304,6 +304,25 @@ ACCEL_API accel_grad_scaler_state_t accel_get_grad_scaler_state(const accel_t *a
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_set_grad_scaler_state(
     accel_t *accelerator, const accel_grad_scaler_state_t *state);
 
+/* ---- ranks with different numbers of batches ---- */
+
+/* join_uneven_inputs: between these, ranks may make different numbers of steps. A rank that has no
+ * more batches calls _end and takes part, with gradients of zero, in the steps that the others
+ * make, until all are there: in accel_backward() (averaged gradients), accel_sync_gradients(),
+ * accel_unscale_gradients(), accel_clip_grad_norm() and _value(), accel_optimizer_step(),
+ * accel_scheduler_step(), which is collective here, and accel_check_trigger(). Batches that it had
+ * accumulated for a step that did not come still count in the next one. Any other collective
+ * within the scope fails, naming the ranks. Averages are over all ranks, as upstream; with
+ * accel_backward_weighted() over the weights, and then a rank without batches is none the less
+ * exact. The schedule of the loop must be the same on all ranks; set rates by a scheduler.
+ *
+ * even_batches, unless it is ACCEL_DEFAULT, holds within the scope for prepared loaders that shard
+ * (those that dispatch keep theirs); none of them may be in an epoch. Not with replicated models,
+ * nor with accel_ema_update(). Both collective. */
+ACCEL_API ACCEL_NODISCARD accel_status_t
+accel_join_uneven_inputs_begin(accel_t *accelerator, accel_tristate_t even_batches);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_join_uneven_inputs_end(accel_t *accelerator);
+
 /* ---- tensors of all ranks: collective ---- */
 
 /* Concatenate along dimension 0 in rank order; a 0-d tensor counts as one row. Ranks may

@@ -283,6 +283,9 @@ accel_status_t accel_check_trigger(accel_t *accelerator, bool *triggered)
     accel_status_t status;
 
     REQUIRE(accelerator, "accel_check_trigger");
+    status = accel__join_announce(&accelerator->gradient_state, ACCEL__JOIN_TRIGGER, NULL, 0, 0);
+    if (status != ACCEL_OK)
+        return status;
     any = accelerator->trigger;
     accelerator->trigger = false;
     status = accel_comm_allreduce(accelerator->state.comm, &any, &any, 1, ACCEL_U8, ACCEL_MAX);

@@ -8,6 +8,7 @@
 #include "ops/ops.h"
 #include "state/state.h"
 #include "track/track.h"
+#include "train/join.h"
 #include "train/train.h"
 
 struct accel_accelerator {

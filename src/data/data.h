@@ -41,6 +41,11 @@ bool accel__loaders_at_end(const accel__active_loaders_t *active);
  * when there is none, or the end is not known yet. */
 int64_t accel__loaders_batches_left(const accel__active_loaders_t *active);
 
+/* The prepared loaders that shard: even_batches as given, and as it was before. ACCEL_ERR_STATE if
+ * one of them is in an epoch. */
+accel_status_t accel__loaders_even_begin(accel__link_t *prepared, bool even_batches);
+void accel__loaders_even_end(accel__link_t *prepared);
+
 /* What gather_for_metrics is to do with rows that belong to that batch: of all ranks' rows keep the
  * first keep_rows (-1: all), or of this rank's own only own_rows of every batch_rows (-1: all). */
 typedef struct accel__metric_rows {

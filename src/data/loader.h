@@ -61,6 +61,7 @@ struct accel_loader {
     accel_loader_state_t state;
 
     bool prepared;
+    bool overrides_even, even_before; /* even_batches is another for a while */
     accel__link_t link;
     accel__active_loaders_t *active; /* NULL when not prepared */
     accel_loader_t *outer;           /* the loader under way around this one */

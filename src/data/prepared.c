@@ -47,6 +47,47 @@ accel_status_t accel__loader_prepare(accel_loader_t *loader, const accel__loader
     return ACCEL_OK;
 }
 
+/* One process alone, and presharded data, have nothing to even out. */
+static bool can_override(const accel_loader_t *loader)
+{
+    return !loader->dispatches && !loader->dataset->begin && loader->num_ranks > 1;
+}
+
+accel_status_t accel__loaders_even_begin(accel__link_t *prepared, bool even_batches)
+{
+    for (const accel__link_t *link = prepared->next; link != prepared; link = link->next) {
+        accel_loader_t *loader = link->object;
+
+        if (loader->dispatches)
+            accel__log(ACCEL_LOG_WARNING,
+                       "join_uneven_inputs: even_batches of a loader that dispatches stays as it is");
+        if (!can_override(loader))
+            continue;
+        if (loader->under_way)
+            return accel__fail(ACCEL_ERR_STATE, "join_uneven_inputs: a loader is in an epoch; "
+                                                "begin the scope before it");
+        loader->overrides_even = true;
+        loader->even_before = loader->shard.even_batches;
+        loader->shard.even_batches = even_batches;
+        accel__reader_clear(&loader->reader);
+    }
+    return ACCEL_OK;
+}
+
+void accel__loaders_even_end(accel__link_t *prepared)
+{
+    for (const accel__link_t *link = prepared->next; link != prepared; link = link->next) {
+        accel_loader_t *loader = link->object;
+
+        if (!loader->overrides_even)
+            continue;
+        accel_loader_end(loader);
+        loader->overrides_even = false;
+        loader->shard.even_batches = loader->even_before;
+        accel__reader_clear(&loader->reader);
+    }
+}
+
 void accel__loader_push(accel_loader_t *loader)
 {
     if (!loader->active || loader->active->top == loader)

@@ -138,12 +138,13 @@ accel__share_t accel__model_share(const accel_model_t *model)
 
     share.divisor = divisor(state);
     share.window = state->window > 0 && !state->full_windows ? state->window : share.divisor;
+    share.rank = model->arena.rank;
     share.shadow = state->shadowing;
     return share;
 }
 
 /* A rank that has run out of batches has no say but in its weight: those of a window it began. */
-accel_status_t accel__share_join(accel__share_t *all, const accel__share_t *rank, int32_t index,
+accel_status_t accel__share_join(accel__share_t *all, const accel__share_t *rank,
                                  const char *operation)
 {
     if (all->shadow || rank->shadow) {
@@ -156,20 +157,21 @@ accel_status_t accel__share_join(accel__share_t *all, const accel__share_t *rank
     }
     if (rank->backwards != all->backwards)
         return accel__fail(ACCEL_ERR_MISMATCH,
-                           "%s: since the last step rank 0 has called accel_backward %d times, "
+                           "%s: since the last step rank %d has called accel_backward %d times, "
                            "rank %d %d times",
-                           operation, (int)all->backwards, (int)index, (int)rank->backwards);
+                           operation, (int)all->rank, (int)all->backwards, (int)rank->rank,
+                           (int)rank->backwards);
     if (rank->weighted != all->weighted)
         return accel__fail(ACCEL_ERR_MISMATCH,
                            "%s: rank %d has called accel_backward_weighted, rank %d accel_backward",
-                           operation, rank->weighted ? (int)index : 0,
-                           rank->weighted ? 0 : (int)index);
+                           operation, (int)(rank->weighted ? rank : all)->rank,
+                           (int)(rank->weighted ? all : rank)->rank);
     if (rank->window != all->window || rank->divisor != all->divisor)
         return accel__fail(ACCEL_ERR_MISMATCH,
-                           "%s: the gradients of rank 0 are of %d batches of %d, those of rank %d "
+                           "%s: the gradients of rank %d are of %d batches of %d, those of rank %d "
                            "of %d of %d",
-                           operation, (int)all->window, (int)all->divisor, (int)index,
-                           (int)rank->window, (int)rank->divisor);
+                           operation, (int)all->rank, (int)all->window, (int)all->divisor,
+                           (int)rank->rank, (int)rank->window, (int)rank->divisor);
     all->weight += rank->weight;
     return ACCEL_OK;
 }

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "train/join.h"
 #include "train/kernels.h"
 
 /* The most elements in a run's unit. */
@@ -172,6 +173,8 @@ accel_status_t accel__model_unscale_gradients(accel_model_t *model)
     if (status != ACCEL_OK || nothing)
         return status;
     status = check_in_place(model, name);
+    if (status == ACCEL_OK && model->state->scaler.enabled && !model->unscaled)
+        status = accel__join_announce(model->state, ACCEL__JOIN_UNSCALE, &model->link, 0, 0);
     if (status == ACCEL_OK)
         status = accel__model_find_inf(model, name);
     if (status == ACCEL_OK && model->phase == ACCEL__AVERAGED)
@@ -209,6 +212,8 @@ accel_status_t accel__model_clip_grad_norm(accel_model_t *model, double max_norm
         return status;
     status = check_limit(model, name, "max_norm", max_norm);
     if (status == ACCEL_OK)
+        status = accel__join_announce(model->state, ACCEL__JOIN_CLIP_NORM, &model->link, max_norm, 0);
+    if (status == ACCEL_OK)
         status = reduce(model, name, "max_norm", max_norm);
     if (status == ACCEL_OK)
         status = unscale(model, name);
@@ -237,6 +242,8 @@ accel_status_t accel__model_clip_grad_value(accel_model_t *model, double clip_va
     if (status != ACCEL_OK || nothing)
         return status;
     status = check_limit(model, name, "clip_value", clip_value);
+    if (status == ACCEL_OK)
+        status = accel__join_announce(model->state, ACCEL__JOIN_CLIP_VALUE, &model->link, clip_value, 0);
     if (status == ACCEL_OK)
         status = reduce(model, name, "clip_value", clip_value);
     if (status == ACCEL_OK)

@@ -215,6 +215,9 @@ accel_status_t accel_ema_update(accel_ema_t *ema)
         return status;
     if (ema->model->shows_average)
         return accel__fail(ACCEL_ERR_STATE, "%s: between accel_ema_begin and _end", name);
+    if (ema->model->state && ema->model->state->joining)
+        return accel__fail(ACCEL_ERR_UNSUPPORTED, "%s: within join_uneven_inputs, where ranks "
+                                                  "without batches would not see it", name);
     status = make_averages(ema);
     if (status != ACCEL_OK)
         return status;

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/join.h"
+
 accel_status_t accel__model_usable(const accel_model_t *model, const char *operation)
 {
     if (!model)
@@ -204,7 +206,7 @@ accel_status_t accel__model_meet(accel_model_t *model, const char *operation, co
         model->overlap.announced_anywhere |= other.announced != 0;
         status = compare_calls(&first, &other, r, operation, what);
         if (status == ACCEL_OK)
-            status = accel__share_join(&all, &other.share, r, operation);
+            status = accel__share_join(&all, &other.share, operation);
         if (status != ACCEL_OK)
             return status;
     }
@@ -227,6 +229,10 @@ accel_status_t accel__model_sync_gradients(accel_model_t *model)
         return status;
     status = accel__model_check_unspent(model, name);
     if (status != ACCEL_OK || model->phase == ACCEL__AVERAGED)
+        return status;
+    status = accel__join_announce(model->state, ACCEL__JOIN_SYNC, &model->link,
+                                  accel__model_syncs(model->state, model), 0);
+    if (status != ACCEL_OK)
         return status;
     accel__model_collect_gradients(model);
     status = accel__model_meet(model, name, "", 0, 0);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/join.h"
+
 double accel__or_default(double value, double fallback)
 {
     if (value == 0)
@@ -303,7 +305,10 @@ static accel_status_t meet_for_step(accel_optimizer_t *optimizer, const char *na
     if (model->phase == ACCEL__SPENT)
         return accel__fail(ACCEL_ERR_STATE, "%s: the clipped gradients were used by a step already",
                            name);
-    status = accel__model_find_inf(model, name);
+    status = accel__join_announce(model->state, ACCEL__JOIN_STEP, &optimizer->link, 0,
+                                  accel_optimizer_get_lr(optimizer));
+    if (status == ACCEL_OK)
+        status = accel__model_find_inf(model, name);
     if (status != ACCEL_OK || model->found_inf)
         return status;
     accel__model_collect_gradients(model);

@@ -37,6 +37,7 @@ typedef enum accel__phase {
 typedef struct accel__share {
     double weight;                      /* the sum over its backwards */
     int32_t backwards, divisor, window; /* the last two as in the gradient state */
+    int32_t rank;
     bool weighted, shadow;              /* shadow: the rank has run out of batches */
 } accel__share_t;
 
@@ -153,6 +154,9 @@ accel_status_t accel__model_meet(accel_model_t *model, const char *operation, co
 void accel__model_zero_gradients(accel_model_t *model);
 void accel__model_clear_gradients(accel_model_t *model);
 
+/* The model whose place among the prepared objects this is; NULL: it is of another kind. */
+accel_model_t *accel__model_of_link(const accel__link_t *link);
+
 /* Is this a sync step for the model? */
 bool accel__model_syncs(const accel__gradient_state_t *state, const accel_model_t *model);
 
@@ -166,7 +170,7 @@ bool accel__model_completes(const accel_model_t *model);
  * that of those before; and what the average is then to be multiplied by. */
 accel_status_t accel__share_add(accel__share_t *share, bool weighted, double weight);
 accel__share_t accel__model_share(const accel_model_t *model);
-accel_status_t accel__share_join(accel__share_t *all, const accel__share_t *rank, int32_t index,
+accel_status_t accel__share_join(accel__share_t *all, const accel__share_t *rank,
                                  const char *operation);
 double accel__share_correction(const accel__share_t *all, int32_t num_ranks);
 void accel__share_forget(accel__share_t *share);

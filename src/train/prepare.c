@@ -167,6 +167,11 @@ static void release_model(void *object)
     accel__model_unprepare(object);
 }
 
+accel_model_t *accel__model_of_link(const accel__link_t *link)
+{
+    return link->release == release_model ? link->object : NULL;
+}
+
 accel_status_t accel__model_prepare(accel_model_t *model, accel__gradient_state_t *state)
 {
     accel__text_t description = {0};

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/join.h"
+
 static const char function[] = "accel_scheduler_create";
 
 /* The rates of the step it is at. */
@@ -166,6 +168,7 @@ static bool has_ended(const accel_scheduler_t *scheduler)
 accel_status_t accel_scheduler_step(accel_scheduler_t *scheduler)
 {
     int32_t steps;
+    accel_status_t status;
 
     if (!scheduler)
         return accel__fail(ACCEL_ERR_INVALID, "accel_scheduler_step: scheduler is NULL");
@@ -177,6 +180,10 @@ accel_status_t accel_scheduler_step(accel_scheduler_t *scheduler)
     steps = count_steps(scheduler);
     if (steps == 0)
         return ACCEL_OK;
+    status = accel__join_announce(scheduler->gradient_state, ACCEL__JOIN_SCHEDULE,
+                                  &scheduler->link, 0, 0);
+    if (status != ACCEL_OK)
+        return status;
     for (; steps > 0 && !has_ended(scheduler); steps--)
         scheduler->state.step++;
     return apply(scheduler);
@@ -185,17 +192,24 @@ accel_status_t accel_scheduler_step(accel_scheduler_t *scheduler)
 accel_status_t accel_scheduler_step_metric(accel_scheduler_t *scheduler, double metric)
 {
     int32_t steps;
+    accel_status_t status;
 
     if (!scheduler)
         return accel__fail(ACCEL_ERR_INVALID, "accel_scheduler_step_metric: scheduler is NULL");
     if (!accel__curve_wants_metric(scheduler->curve))
         return accel_scheduler_step(scheduler); /* as in torch, where others ignore it */
     steps = count_steps(scheduler);
+    if (steps == 0)
+        return ACCEL_OK;
+    status = accel__join_announce(scheduler->gradient_state, ACCEL__JOIN_SCHEDULE,
+                                  &scheduler->link, metric, 0);
+    if (status != ACCEL_OK)
+        return status;
     for (int32_t i = 0; i < steps; i++) {
         scheduler->state.step++;
         accel__plateau_step(scheduler, metric);
     }
-    return steps > 0 ? apply(scheduler) : ACCEL_OK;
+    return apply(scheduler);
 }
 
 double accel_scheduler_get_last_lr(const accel_scheduler_t *scheduler)
