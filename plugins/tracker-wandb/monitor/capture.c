@@ -6,7 +6,6 @@
  * file before anybody records it, whether or not the program lives on, and children write to where
  * they always did. docs/decisions/console-by-stdio.md weighs this against redirected descriptors.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -51,7 +50,7 @@ static void hand_on(bool is_stderr, const char *data, size_t size, bool may_be_l
 static ssize_t write_through(void *cookie, const char *data, size_t size)
 {
     stream_t *stream = cookie;
-    (void)fflush(stream->real); /* std::cout, and whoever copied the pointer before, print there */
+    (void)fflush(stream->real); /* whoever copied the pointer before prints there */
     int error = accel__wandb_write_all(fileno(stream->real), data, size);
     int saved = error ? error : errno;
     hand_on(stream->is_stderr, data, size, stream->is_stderr);
@@ -78,13 +77,12 @@ static int close_through(void *cookie)
 
 /* ---- putting them in place ---- */
 
-/* As the real stream is buffered. C++'s std::cout has the real stream's buffer; then nothing may
- * stay in this one, or the two would mix in another order than they were printed in. */
+/* As the real stream is buffered. */
 static int buffering(const stream_t *stream)
 {
     size_t size = __fbufsize(stream->real);
     bool untouched = size == 0;
-    if (size == 1 || (untouched && stream->is_stderr) || dlsym(RTLD_DEFAULT, "_ZSt4cout"))
+    if (size == 1 || (untouched && stream->is_stderr))
         return _IONBF;
     if (untouched ? isatty(fileno(stream->real)) == 1 : __flbf(stream->real))
         return _IOLBF;
@@ -123,8 +121,10 @@ static void wrap(FILE **variable, stream_t *stream)
         return; /* closed by whoever started the program; or a stream of wide characters */
     (void)fflush(*variable);
     stream->real = *variable;
-    if (stream->wrapper || make_wrapper(stream))
-        *variable = stream->wrapper;
+    if (!stream->wrapper && !make_wrapper(stream))
+        return;
+    *variable = stream->wrapper;
+    accel__wandb_iostream_move(stream->is_stderr, stream->real, stream->wrapper);
 }
 
 static void unwrap(FILE **variable, const stream_t *stream)
@@ -132,6 +132,7 @@ static void unwrap(FILE **variable, const stream_t *stream)
     if (!stream->closed && stream->wrapper && *variable == stream->wrapper) {
         (void)fflush(stream->wrapper);
         *variable = stream->real;
+        accel__wandb_iostream_move(stream->is_stderr, stream->wrapper, stream->real);
     }
 }
 

@@ -44,4 +44,10 @@ void accel__wandb_capture_end(accel__wandb_output_t *output);
  * program's own it is never waited for: whoever says it may hold a run's lock. */
 void accel__wandb_capture_say(const char *line);
 
+/* ---- iostream.c ---- */
+
+/* Those of std::cout, std::cerr and std::clog that are C's stream `from` in another dress print to
+ * `to` from here on. Nothing of theirs waits in between. */
+void accel__wandb_iostream_move(bool is_stderr, FILE *from, FILE *to);
+
 #endif
