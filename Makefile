@@ -12,7 +12,7 @@ CALM := $(shell [ "$$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -g
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help build demo test test-dev clang asan tsan oracle check-static bench install clean
+.PHONY: help build demo test test-dev clang asan tsan fuzz oracle check-static bench install clean
 
 help:
 	@echo 'make               build the library, the tool, plugins and examples (build/release)'
@@ -21,6 +21,7 @@ help:
 	@echo 'make install       install to PREFIX ($(PREFIX)), under DESTDIR if set'
 	@echo 'make bench         our speed beside that of torch, MPI, wandb and others; build/bench.json'
 	@echo 'make asan tsan     unit and rank tests under one of the sanitizers'
+	@echo 'make fuzz          look for inputs that break the W&B client, FUZZ_SECONDS=300 for each target'
 	@echo 'make clang         build everything with clang, warnings as errors'
 	@echo 'make oracle        the Python environment with the stock packages that judge the tests'
 	@echo 'make check-static  clang-tidy and clang-format'
@@ -62,6 +63,13 @@ asan tsan:
 	cmake --build --preset $@
 	$(CALM) $(CTEST) --test-dir build/$@ -R '^(unit|rank)\.'
 
+# New inputs are kept in build/fuzz/corpus; one that breaks something in build/fuzz/found.
+fuzz:
+	@scripts/packages build test
+	cmake --preset fuzz
+	cmake --build --preset fuzz --target fuzz-targets
+	@fuzz/run
+
 oracle:
 	@scripts/packages test
 	@scripts/oracle
@@ -82,4 +90,4 @@ install: build
 	cmake --install build/release --prefix '$(PREFIX)'
 
 clean:
-	rm -rf build/dev build/release build/clang build/asan build/tsan
+	rm -rf build/dev build/release build/clang build/asan build/tsan build/fuzz

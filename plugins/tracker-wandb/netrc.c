@@ -106,28 +106,38 @@ static bool next_entry(netrc_t *netrc, entry_t *entry)
     }
 }
 
-char *accel__wandb_netrc_password(const char *path, const char *machine)
+/* Into `text`, which is changed. As with other readers of netrc, the last entry of a machine
+ * counts, and "default" is for those that have none. */
+static const char *find_password(char *text, const char *machine)
 {
-    char *data = accel__wandb_read_small(path, LARGEST), *password = NULL;
     const char *own = NULL, *fallback = NULL;
+    netrc_t netrc = begin_entries(text);
     entry_t entry;
-    if (!data)
-        return NULL;
-    size_t size = strlen(data);
-    netrc_t netrc = begin_entries(data);
     while (next_entry(&netrc, &entry)) {
-        /* as with other readers of netrc, the last entry of a machine counts */
         if (!entry.name && entry.password)
             fallback = entry.password;
         else if (entry.name && !strcmp(entry.name, machine) && entry.password)
             own = entry.password;
     }
-    if (!own)
-        own = fallback;
-    if (own && *own)
-        password = strdup(own);
-    explicit_bzero(data, size);
-    free(data);
+    return own ? own : fallback;
+}
+
+static void forget(char *secret, size_t size)
+{
+    if (secret)
+        explicit_bzero(secret, size);
+    free(secret);
+}
+
+char *accel__wandb_netrc_password(const char *path, const char *machine)
+{
+    char *data = accel__wandb_read_small(path, LARGEST);
+    if (!data)
+        return NULL;
+    size_t size = strlen(data);
+    const char *found = find_password(data, machine);
+    char *password = found && *found ? strdup(found) : NULL;
+    forget(data, size);
     return password;
 }
 
@@ -162,14 +172,14 @@ static size_t end_of(const char *original, size_t end)
     return original[blank] == '\n' ? blank + 1 : end;
 }
 
-/* The file's text with the machine's entry, where the old one stood; a new one comes before
- * "default", behind which some readers do not look. */
+/* The file's text with the machine's entry: where the old one stood, else before "default", behind
+ * which some readers do not look, else at the end. */
 static void replace_entry(accel__wandb_text_t *text, const char *original, char *scratch,
                           const char *machine, const char *password)
 {
     netrc_t netrc = begin_entries(scratch);
     size_t copied = 0;
-    bool put = false;
+    bool put = text->length != 0;
     entry_t entry;
     while (next_entry(&netrc, &entry)) {
         size_t begin = (size_t)(entry.begin - scratch);
@@ -185,6 +195,31 @@ static void replace_entry(accel__wandb_text_t *text, const char *original, char 
     accel__wandb_text_puts(text, original + copied);
     if (!put)
         put_entry(text, machine, password);
+}
+
+/* A file that breaks off within an entry, a quotation or a macro would take what comes behind it
+ * for a part of that: then the entry comes first. */
+static accel_status_t compose(accel__wandb_text_t *text, const char *original, const char *machine,
+                              const char *password)
+{
+    size_t size = strlen(original);
+    bool good = false;
+    for (int top = 0; top < 2 && !good && !text->failed; top++) {
+        char *scratch = strdup(original);
+        text->length = 0;
+        if (top)
+            put_entry(text, machine, password);
+        if (scratch)
+            replace_entry(text, original, scratch, machine, password);
+        forget(scratch, size);
+        char *copy = scratch && !text->failed ? strdup(text->data) : NULL;
+        const char *found = copy ? find_password(copy, machine) : NULL;
+        good = found && !strcmp(found, password);
+        forget(copy, text->length);
+        if (!copy)
+            return accel__wandb_fail_memory();
+    }
+    return ACCEL_OK;
 }
 
 /* The content; "" if there is no such file. What cannot be read whole is not to be replaced. */
@@ -243,24 +278,16 @@ accel_status_t accel__wandb_replace_file(const char *path, const char *data, siz
 accel_status_t accel__wandb_netrc_save(const char *path, const char *machine, const char *password)
 {
     accel__wandb_text_t text = {0};
-    char *original, *scratch = NULL;
+    char *original;
     accel_status_t status = read_whole(path, &original);
     if (status)
         return status;
-    scratch = strdup(original);
-    if (scratch)
-        replace_entry(&text, original, scratch, machine, password);
-    if (!scratch || text.failed)
-        status = accel__wandb_fail_memory();
-    else
+    status = compose(&text, original, machine, password);
+    if (!status)
         status = accel__wandb_replace_file(path, text.data, text.length);
-    if (scratch)
-        explicit_bzero(scratch, strlen(original));
-    explicit_bzero(original, strlen(original));
+    forget(original, strlen(original));
     if (text.data)
         explicit_bzero(text.data, text.length);
-    free(scratch);
-    free(original);
     accel__wandb_text_free(&text);
     return status;
 }

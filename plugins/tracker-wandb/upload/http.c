@@ -284,14 +284,13 @@ static double number_or_none(const char *value)
     return end != value && number >= 0 && isfinite(number) ? number : -1;
 }
 
-static size_t take_header(char *data, size_t size, size_t times, void *context)
+void accel__wandb_reply_take_header(accel__wandb_reply_t *reply, const char *data, size_t size)
 {
-    accel__wandb_reply_t *reply = ((accel__wandb_http_t *)context)->reply;
     char line[256];
-    snprintf(line, sizeof(line), "%.*s", (int)(size * times < 255 ? size * times : 255), data);
+    snprintf(line, sizeof(line), "%.*s", (int)(size < 255 ? size : 255), data);
     char *value = strchr(line, ':');
     if (!value)
-        return size * times;
+        return;
     *value++ = '\0';
     value += strspn(value, " \t");
     value[strcspn(value, "\r\n")] = '\0';
@@ -301,6 +300,11 @@ static size_t take_header(char *data, size_t size, size_t times, void *context)
         reply->rate_remaining = number_or_none(value);
     else if (!strcasecmp(line, "ratelimit-reset"))
         reply->rate_reset = number_or_none(value);
+}
+
+static size_t take_header(char *data, size_t size, size_t times, void *context)
+{
+    accel__wandb_reply_take_header(((accel__wandb_http_t *)context)->reply, data, size * times);
     return size * times;
 }
 

@@ -75,6 +75,9 @@ void accel__wandb_http_exchange(accel__wandb_http_t *http, const accel__wandb_re
                                 accel__wandb_reply_t *reply);
 void accel__wandb_reply_free(accel__wandb_reply_t *reply);
 
+/* A line of the answer's head: "Name: value", with or without its end. */
+void accel__wandb_reply_take_header(accel__wandb_reply_t *reply, const char *data, size_t size);
+
 /* Answered with 200 to 299? */
 bool accel__wandb_reply_good(const accel__wandb_reply_t *reply);
 

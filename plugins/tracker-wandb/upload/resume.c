@@ -52,8 +52,9 @@ static bool parse_tail(accel__wandb_tree_t *row, json_t *tail)
 
 static int64_t count_in(json_t *bucket, const char *key)
 {
+    const json_int_t most = (json_int_t)1 << 53; /* nobody has more: lines are counted on from it */
     json_int_t count = json_integer_value(json_object_get(bucket, key));
-    return count > 0 ? count : 0;
+    return count > 0 && count < most ? count : 0;
 }
 
 /* {"key": {"value": v}} as {"key": v}; what clients note for themselves is not the program's. */

@@ -46,8 +46,10 @@ static json_t *read_json(int fd)
 
 static bool number(json_t *object, const char *key, int64_t *value)
 {
+    const json_int_t most = (json_int_t)1 << 53;
     json_t *found = json_object_get(object, key);
-    if (!json_is_integer(found) || json_integer_value(found) < 0)
+    if (!json_is_integer(found) || json_integer_value(found) < 0 ||
+        json_integer_value(found) > most)
         return false;
     *value = json_integer_value(found);
     return true;

@@ -17,7 +17,8 @@ typedef struct {
 
 static inline accel__wandb_wire_t accel__wandb_wire(const void *data, size_t size)
 {
-    return (accel__wandb_wire_t){.at = data, .end = (const uint8_t *)data + size};
+    const uint8_t *bytes = data; /* NULL, perhaps, if there are none */
+    return (accel__wandb_wire_t){.at = bytes, .end = size ? bytes + size : bytes};
 }
 
 /* The next field; false at the end or where the bytes are no message. */
