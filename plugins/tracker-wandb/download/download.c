@@ -84,11 +84,16 @@ static char *file_url(const accel__wandb_remote_t *remote, const accel__wandb_re
     return NULL;
 }
 
-/* Each try begins with an empty file. */
-static accel_status_t fetch(accel__wandb_http_t *http, const char *url, int fd, const char *path)
+/* Each try begins with an empty file. `size` is what the manifest says; what goes on far beyond it
+ * is not the file, and would fill the disk. Negative: it says nothing. */
+static accel_status_t fetch(accel__wandb_http_t *http, const char *url, int fd, const char *path,
+                            int64_t size)
 {
-    const accel__wandb_request_t request = {
-        .method = ACCEL__WANDB_GET, .url = url, .file = fd, .limit = SIZE_MAX};
+    enum { SLACK = 1 << 20 }; /* room for the words of an error */
+    const accel__wandb_request_t request = {.method = ACCEL__WANDB_GET,
+                                            .url = url,
+                                            .file = fd,
+                                            .limit = size < 0 ? SIZE_MAX : (size_t)size + SLACK};
     const accel__wandb_retry_t retry = {ACCEL__WANDB_RETRY_TRANSFER, TRIES, 2, 60, 0};
     accel__wandb_reply_t reply = {0};
     char why[400];
@@ -149,7 +154,7 @@ static accel_status_t download_file(const download_t *download, accel__wandb_htt
         status =
             accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot make a file for", entry->path);
     else
-        status = fetch(http, url, *fd, entry->path);
+        status = fetch(http, url, *fd, entry->path, entry->size);
     if (!status)
         status = check_file(*fd, entry);
     if (*fd >= 0) {
