@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "upload/online.h"
 #include "monitor/monitor.h"
+#include "upload/online.h"
 
 double accel__wandb_now(void)
 {
@@ -48,6 +48,7 @@ void accel__wandb_run_destroy(accel__wandb_run_t *run)
     free(run->dir);
     free(run->log_path);
     free(run->sync_command);
+    free(run->rest_command);
     pthread_mutex_destroy(&run->lock);
     free(run);
 }

@@ -41,6 +41,7 @@ typedef struct {
     accel__wandb_leaf_t *leaves;
     size_t count, capacity;
     accel__wandb_arena_t arena;
+    size_t live, dead; /* bytes in the arena: of the leaves; of those that others have replaced */
 } accel__wandb_row_t;
 
 /* Merge: a later value takes the place of an earlier one at, above or below its path. Numbers are
@@ -158,7 +159,8 @@ typedef struct {
     pthread_mutex_t lock;
     accel__wandb_settings_t settings;
     accel__wandb_console_t console;
-    char *wandb_dir, *dir, *log_path, *sync_command;
+    char *wandb_dir, *dir, *log_path;
+    char *sync_command, *rest_command; /* what uploads the run: all of it; what is missing */
     accel__wandb_log_t log;
     int64_t num_records;
     accel__wandb_arena_t arena; /* of the record in the making */

@@ -224,13 +224,17 @@ static void put_quoted(accel__wandb_text_t *text, const char *path)
 
 static accel_status_t open_log(accel__wandb_run_t *run)
 {
-    accel__wandb_text_t path = {0}, command = {0};
+    accel__wandb_text_t path = {0}, all = {0}, rest = {0};
     accel__wandb_text_printf(&path, "%s/run-%s.wandb", run->dir, run->settings.run_id);
-    accel__wandb_text_puts(&command, "wandb sync ");
-    put_quoted(&command, run->dir);
+    accel__wandb_text_puts(&all, "wandb sync ");
+    put_quoted(&all, run->dir);
+    /* the stock client's sync would send again, and put behind the rest, what has arrived */
+    accel__wandb_text_puts(&rest, "accel sync --include-online ");
+    put_quoted(&rest, run->dir);
     run->log_path = path.data;
-    run->sync_command = command.data;
-    if (path.failed || command.failed)
+    run->sync_command = all.data;
+    run->rest_command = rest.data;
+    if (path.failed || all.failed || rest.failed)
         return accel__wandb_fail_memory();
     int error = accel__wandb_log_open(&run->log, run->log_path);
     if (error)

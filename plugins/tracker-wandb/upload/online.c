@@ -377,7 +377,7 @@ static void say_outcome(accel__wandb_run_t *run, const accel__wandb_progress_t *
     const char *why = *progress->error ? progress->error : progress->trouble;
     accel__wandb_warn(console, "The run is not wholly uploaded%s%s. To send the rest, run:",
                       *why ? ": " : "", why);
-    accel__wandb_say(console, "%s --include-online", run->sync_command);
+    accel__wandb_say(console, "%s", run->rest_command);
 }
 
 accel_status_t accel__wandb_online_finish(accel__wandb_run_t *run)
@@ -392,9 +392,8 @@ accel_status_t accel__wandb_online_finish(accel__wandb_run_t *run)
     if (over || !run->settings.finish_timeout_raises)
         return ACCEL_OK;
     return accel__wandb_fail(ACCEL_ERR_TIMEOUT,
-                             "wandb: the run was not uploaded within %g s; `%s --include-online` "
-                             "sends the rest",
-                             run->settings.finish_timeout, run->sync_command);
+                             "wandb: the run was not uploaded within %g s; `%s` sends the rest",
+                             run->settings.finish_timeout, run->rest_command);
 }
 
 void accel__wandb_online_free(accel__wandb_run_t *run)
