@@ -27,12 +27,24 @@ static bool collide(const accel__wandb_leaf_t *a, const accel__wandb_leaf_t *b)
     return true;
 }
 
+static size_t size_of(const accel__wandb_leaf_t *leaf)
+{
+    size_t size = strlen(leaf->json);
+    for (size_t i = 0; i < leaf->depth; i++)
+        size += sizeof(*leaf->path) + strlen(leaf->path[i]);
+    return size;
+}
+
 static void drop_collisions(accel__wandb_row_t *row, const accel__wandb_leaf_t *leaf)
 {
     size_t kept = 0;
     for (size_t i = 0; i < row->count; i++) {
-        if (collide(&row->leaves[i], leaf))
+        if (collide(&row->leaves[i], leaf)) {
+            size_t size = size_of(&row->leaves[i]);
+            row->live -= size;
+            row->dead += size;
             continue;
+        }
         if (kept != i)
             row->leaves[kept] = row->leaves[i];
         kept++;
@@ -54,15 +66,43 @@ static double number_of(const accel_item_t *item)
     }
 }
 
-static bool copy_path(accel__wandb_row_t *row, accel__wandb_leaf_t *leaf, const char **path,
-                      size_t depth)
+static bool copy_path(accel__wandb_arena_t *arena, accel__wandb_leaf_t *leaf,
+                      const char *const *path, size_t depth)
 {
-    leaf->path = accel__wandb_arena_take(&row->arena, depth * sizeof(*leaf->path));
+    leaf->path = accel__wandb_arena_take(arena, depth * sizeof(*leaf->path));
     for (size_t i = 0; leaf->path && i < depth; i++)
-        leaf->path[i] = accel__wandb_arena_copy(&row->arena, path[i], strlen(path[i]));
+        leaf->path[i] = accel__wandb_arena_copy(arena, path[i], strlen(path[i]));
     leaf->depth = depth;
     leaf->hash = hash_text(path[0]);
-    return !row->arena.failed;
+    return !arena->failed;
+}
+
+/* Programs log to one step for hours: what was replaced is let go when it is more than what is
+ * left. Without memory for the copy nothing changes. */
+static void compact(accel__wandb_row_t *row)
+{
+    enum { DEAD_MIN = 1 << 18 };
+    accel__wandb_arena_t arena = {0};
+    accel__wandb_leaf_t *copies = NULL;
+    if (row->dead < DEAD_MIN || row->dead < row->live)
+        return;
+    copies = calloc(row->capacity, sizeof(*copies));
+    bool good = copies != NULL;
+    for (size_t i = 0; i < row->count && good; i++) {
+        const accel__wandb_leaf_t *leaf = &row->leaves[i];
+        copies[i] = *leaf;
+        copies[i].json = accel__wandb_arena_copy(&arena, leaf->json, strlen(leaf->json));
+        good = copy_path(&arena, &copies[i], (const char *const *)leaf->path, leaf->depth);
+    }
+    accel__wandb_arena_free(good ? &row->arena : &arena);
+    if (good) {
+        free(row->leaves);
+        row->leaves = copies;
+        row->arena = arena;
+        row->dead = 0;
+    } else {
+        free(copies);
+    }
 }
 
 static accel_status_t add_leaf(accel__wandb_row_t *row, const accel_item_t *item, const char **path,
@@ -74,7 +114,7 @@ static accel_status_t add_leaf(accel__wandb_row_t *row, const accel_item_t *item
     if (!text.failed)
         leaf.json = accel__wandb_arena_copy(&row->arena, text.data, text.length);
     accel__wandb_text_free(&text);
-    if (!leaf.json || !copy_path(row, &leaf, path, depth))
+    if (!leaf.json || !copy_path(&row->arena, &leaf, path, depth))
         return accel__wandb_fail_memory();
     drop_collisions(row, &leaf);
     if (row->count == row->capacity) {
@@ -86,6 +126,8 @@ static accel_status_t add_leaf(accel__wandb_row_t *row, const accel_item_t *item
         row->capacity = capacity;
     }
     row->leaves[row->count++] = leaf;
+    row->live += size_of(&leaf);
+    compact(row);
     return ACCEL_OK;
 }
 
@@ -163,5 +205,5 @@ accel_status_t accel__wandb_row_add(accel__wandb_row_t *row, const char *path, d
 void accel__wandb_row_clear(accel__wandb_row_t *row)
 {
     accel__wandb_arena_free(&row->arena);
-    row->count = 0;
+    row->count = row->live = row->dead = 0;
 }

@@ -2,6 +2,7 @@
 /* The parts of the W&B plugin that have known answers: framing, digests, numbers. */
 #include <fcntl.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -13,8 +14,8 @@
 #include "run.h"
 #include "test.h"
 
-static const accel_host_v1_t host = {sizeof(host), accel__fail, accel__log, "0.1.0",
-                                     accel_media_view, accel_last_error};
+static const accel_host_v1_t host = {sizeof(host), accel__fail,      accel__log,
+                                     "0.1.0",      accel_media_view, accel_last_error};
 
 static json_t *load_vectors(const char *name)
 {
@@ -251,6 +252,27 @@ static void numbers_read_back(void)
     }
 }
 
-TEST_MAIN(TEST(framing_vectors), TEST(an_existing_log_is_left_alone),
-          TEST(a_failed_commit_leaves_whole_records), TEST(artifact_digest_vectors),
-          TEST(numbers_are_spelt_as_stock_does), TEST(numbers_read_back))
+/* A program may log to one step for hours. */
+static void row_lets_go_of_what_was_replaced(void)
+{
+    const accel_item_t kept[] = {accel_item_int("kept", 1), accel_item_end()};
+    accel__wandb_row_t row = {0};
+    accel__wandb_set_host(&host);
+    CHECK_OK(accel__wandb_row_merge(&row, kept, ACCEL__WANDB_JSON_CORE));
+    size_t before = mallinfo2().uordblks;
+    for (int i = 0; i < 100000; i++) {
+        const accel_item_t values[] = {accel_item_int("x", i), accel_item_end()};
+        CHECK_OK(accel__wandb_row_merge(&row, values, ACCEL__WANDB_JSON_CORE));
+    }
+    CHECK(mallinfo2().uordblks < before + (4 << 20));
+    CHECK_INT(2, (long long)row.count);
+    CHECK_STR("1", accel__wandb_row_find(&row, "kept")->json);
+    CHECK_STR("99999", accel__wandb_row_find(&row, "x")->json);
+    accel__wandb_row_clear(&row);
+    free(row.leaves);
+}
+
+TEST_MAIN(TEST(row_lets_go_of_what_was_replaced), TEST(framing_vectors),
+          TEST(an_existing_log_is_left_alone), TEST(a_failed_commit_leaves_whole_records),
+          TEST(artifact_digest_vectors), TEST(numbers_are_spelt_as_stock_does),
+          TEST(numbers_read_back))
