@@ -27,7 +27,8 @@ class Options(ctypes.Structure):
     """accel_options_t, in the order of accel/accelerator.h."""
     _fields_ = [("struct_size", c_size_t), ("log_with", c_char_p), ("project_dir", c_char_p),
                 ("logging_dir", c_char_p), ("mixed_precision", c_char_p), ("grad_scaler", c_void_p),
-                ("comm_hook", c_char_p), ("gradient_accumulation_steps", c_int32), ("gradients", c_int),
+                ("comm_hook", c_char_p), ("gradient_accumulation", c_void_p),
+                ("gradient_accumulation_steps", c_int32), ("gradients", c_int),
                 ("step_scheduler_with_optimizer", c_int), ("scale_scheduler_steps", c_int),
                 ("split_batches", c_int), ("even_batches", c_int), ("dispatch_batches", c_int),
                 ("journal", c_char_p), ("num_processes", c_int32), ("process_index", c_int32),

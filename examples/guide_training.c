@@ -201,6 +201,60 @@ static void accumulate(training_t *t)
     /* [/accumulate] */
 }
 
+/* What a batch weighs: here its rows, in a language model its tokens. */
+static void weighted(training_t *t)
+{
+    accel_t *accelerator = t->accelerator;
+    net_t *net = &t->net;
+    accel_model_t *model = t->model;
+    accel_optimizer_t *optimizer = t->optimizer;
+    accel_batch_t batch;
+
+    ACCEL_CHECK(accel_loader_begin(t->loader, 0));
+    while (ACCEL_NEXT(t->loader, &batch)) {
+        ACCEL_CHECK(accel_accumulate(accelerator, model));
+        forward(net, &batch);
+        /* [weighted] */
+        ACCEL_CHECK(accel_backward_weighted(accelerator, model, (double)batch.rows));
+        /* [/weighted] */
+        ACCEL_CHECK(accel_optimizer_step(optimizer));
+        ACCEL_CHECK(accel_scheduler_step(t->scheduler));
+        ACCEL_CHECK(accel_optimizer_zero_grad(optimizer));
+    }
+}
+
+/* Each process leaves out the batches that are of no use to it. */
+static bool is_useful(const training_t *t, const accel_batch_t *batch)
+{
+    return batch->step % (2 + accel_process_index(t->accelerator)) == 0;
+}
+
+static void join(training_t *t)
+{
+    accel_t *accelerator = t->accelerator;
+    net_t *net = &t->net;
+    accel_model_t *model = t->model;
+    accel_optimizer_t *optimizer = t->optimizer;
+    accel_scheduler_t *scheduler = t->scheduler;
+    accel_loader_t *loader = t->loader;
+    accel_batch_t batch;
+
+    /* [join] */
+    ACCEL_CHECK(accel_join_uneven_inputs_begin(accelerator, ACCEL_DEFAULT));
+    ACCEL_CHECK(accel_loader_begin(loader, 0));
+    while (ACCEL_NEXT(loader, &batch)) {
+        if (!is_useful(t, &batch)) /* other batches on every process */
+            continue;
+        forward(net, &batch);
+        ACCEL_CHECK(accel_backward(accelerator, model));
+        ACCEL_CHECK(accel_optimizer_step(optimizer));
+        ACCEL_CHECK(accel_scheduler_step(scheduler));
+        ACCEL_CHECK(accel_optimizer_zero_grad(optimizer));
+    }
+    ACCEL_CHECK(accel_join_uneven_inputs_end(accelerator)); /* helps the others to their end */
+    /* [/join] */
+}
+
 static void no_sync(training_t *t)
 {
     accel_t *accelerator = t->accelerator;
@@ -272,6 +326,8 @@ static const scenario_t scenarios[] = {
     {"plain", plain, 1, net_backward, false},
     {"own backward", own_backward, 1, NULL, false},
     {"accumulate", accumulate, 2, net_backward, false},
+    {"weighted", weighted, 2, net_backward, false},
+    {"join", join, 1, net_backward, false},
     {"no_sync", no_sync, 2, net_backward, false},
     {"own rule", own_rule, 1, net_backward, true},
 };

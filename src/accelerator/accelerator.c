@@ -22,9 +22,9 @@ static accel_status_t read_loaders(accel_t *accelerator, const accel_options_t *
         status = accel__tristate(options->even_batches, true, "even_batches",
                                  &accelerator->even_batches);
     accelerator->dispatch_batches = options->dispatch_batches;
-    return status == ACCEL_OK ? accel__tristate(options->dispatch_batches, false,
-                                                "dispatch_batches", &on)
-                              : status;
+    return status == ACCEL_OK
+               ? accel__tristate(options->dispatch_batches, false, "dispatch_batches", &on)
+               : status;
 }
 
 static accel_status_t read_schedules(accel_t *accelerator, const accel_options_t *options)

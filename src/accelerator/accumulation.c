@@ -46,8 +46,8 @@ accel_status_t accel__accumulation_init(accel_t *accelerator, const accel_option
                                                 "gradient_accumulation");
 
     if (status == ACCEL_OK)
-        status = accel__tristate(read.sync_with_dataloader, true, "sync_with_dataloader",
-                                 &with_loader);
+        status =
+            accel__tristate(read.sync_with_dataloader, true, "sync_with_dataloader", &with_loader);
     if (status == ACCEL_OK)
         status = accel__tristate(read.sync_each_batch, false, "sync_each_batch",
                                  &state->sync_each_batch);

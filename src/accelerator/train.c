@@ -45,7 +45,8 @@ accel_status_t accel_prepare_model(accel_t *accelerator, accel_model_t *model)
 
 accel_status_t accel_prepare_optimizer(accel_t *accelerator, accel_optimizer_t *optimizer)
 {
-    accel_status_t status = accel__check_object(accelerator, optimizer, "accel_prepare_optimizer", "optimizer");
+    accel_status_t status =
+        accel__check_object(accelerator, optimizer, "accel_prepare_optimizer", "optimizer");
 
     return status == ACCEL_OK ? accel__optimizer_prepare(optimizer, &accelerator->gradient_state)
                               : status;
@@ -53,7 +54,8 @@ accel_status_t accel_prepare_optimizer(accel_t *accelerator, accel_optimizer_t *
 
 accel_status_t accel_prepare_scheduler(accel_t *accelerator, accel_scheduler_t *scheduler)
 {
-    accel_status_t status = accel__check_object(accelerator, scheduler, "accel_prepare_scheduler", "scheduler");
+    accel_status_t status =
+        accel__check_object(accelerator, scheduler, "accel_prepare_scheduler", "scheduler");
 
     if (status != ACCEL_OK)
         return status;
@@ -103,7 +105,8 @@ static accel_status_t prepare_loader(accel_t *accelerator, accel_loader_t *loade
 
 accel_status_t accel_prepare_loader(accel_t *accelerator, accel_loader_t *loader)
 {
-    accel_status_t status = accel__check_object(accelerator, loader, "accel_prepare_loader", "loader");
+    accel_status_t status =
+        accel__check_object(accelerator, loader, "accel_prepare_loader", "loader");
     int64_t length, *lengths;
 
     if (status != ACCEL_OK)
@@ -130,7 +133,8 @@ accel_status_t accel_prepare_loader(accel_t *accelerator, accel_loader_t *loader
 accel_status_t accel_skip_first_batches(accel_t *accelerator, accel_loader_t *loader,
                                         int64_t num_batches)
 {
-    accel_status_t status = accel__check_object(accelerator, loader, "accel_skip_first_batches", "loader");
+    accel_status_t status =
+        accel__check_object(accelerator, loader, "accel_skip_first_batches", "loader");
 
     return status == ACCEL_OK ? accel_loader_skip(loader, num_batches) : status;
 }
@@ -285,8 +289,7 @@ accel_status_t accel_clip_grad_norm(accel_t *accelerator, accel_model_t *model, 
     return status;
 }
 
-accel_status_t accel_clip_grad_value(accel_t *accelerator, accel_model_t *model,
-                                     double clip_value)
+accel_status_t accel_clip_grad_value(accel_t *accelerator, accel_model_t *model, double clip_value)
 {
     accel_status_t status = accel__check_model(accelerator, model, "accel_clip_grad_value");
 

@@ -59,8 +59,9 @@ accel_status_t accel__loaders_even_begin(accel__link_t *prepared, bool even_batc
         accel_loader_t *loader = link->object;
 
         if (loader->dispatches)
-            accel__log(ACCEL_LOG_WARNING,
-                       "join_uneven_inputs: even_batches of a loader that dispatches stays as it is");
+            accel__log(
+                ACCEL_LOG_WARNING,
+                "join_uneven_inputs: even_batches of a loader that dispatches stays as it is");
         if (!can_override(loader))
             continue;
         if (loader->under_way)

@@ -77,8 +77,7 @@ bool accel__model_completes(const accel_model_t *model)
     if (accel__model_syncs(state, model))
         return true;
     return accel__model_averages(model) &&
-           (model->trigger_sync_depth > 0 ||
-            (state->sync_each_batch && model->no_sync_depth == 0));
+           (model->trigger_sync_depth > 0 || (state->sync_each_batch && model->no_sync_depth == 0));
 }
 
 void accel__model_no_sync_begin(accel_model_t *model)

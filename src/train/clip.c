@@ -212,7 +212,8 @@ accel_status_t accel__model_clip_grad_norm(accel_model_t *model, double max_norm
         return status;
     status = check_limit(model, name, "max_norm", max_norm);
     if (status == ACCEL_OK)
-        status = accel__join_announce(model->state, ACCEL__JOIN_CLIP_NORM, &model->link, max_norm, 0);
+        status =
+            accel__join_announce(model->state, ACCEL__JOIN_CLIP_NORM, &model->link, max_norm, 0);
     if (status == ACCEL_OK)
         status = reduce(model, name, "max_norm", max_norm);
     if (status == ACCEL_OK)
@@ -243,7 +244,8 @@ accel_status_t accel__model_clip_grad_value(accel_model_t *model, double clip_va
         return status;
     status = check_limit(model, name, "clip_value", clip_value);
     if (status == ACCEL_OK)
-        status = accel__join_announce(model->state, ACCEL__JOIN_CLIP_VALUE, &model->link, clip_value, 0);
+        status =
+            accel__join_announce(model->state, ACCEL__JOIN_CLIP_VALUE, &model->link, clip_value, 0);
     if (status == ACCEL_OK)
         status = reduce(model, name, "clip_value", clip_value);
     if (status == ACCEL_OK)

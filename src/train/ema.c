@@ -211,13 +211,16 @@ accel_status_t accel_ema_update(accel_ema_t *ema)
 
     if (status == ACCEL_OK && ema->model->state)
         status = accel__model_usable(ema->model, name);
-    if (status != ACCEL_OK || (ema->model->state && !accel__model_syncs(ema->model->state, ema->model)))
+    if (status != ACCEL_OK ||
+        (ema->model->state && !accel__model_syncs(ema->model->state, ema->model)))
         return status;
     if (ema->model->shows_average)
         return accel__fail(ACCEL_ERR_STATE, "%s: between accel_ema_begin and _end", name);
     if (ema->model->state && ema->model->state->joining)
-        return accel__fail(ACCEL_ERR_UNSUPPORTED, "%s: within join_uneven_inputs, where ranks "
-                                                  "without batches would not see it", name);
+        return accel__fail(ACCEL_ERR_UNSUPPORTED,
+                           "%s: within join_uneven_inputs, where ranks "
+                           "without batches would not see it",
+                           name);
     status = make_averages(ema);
     if (status != ACCEL_OK)
         return status;

@@ -9,14 +9,10 @@
 
 static const char name[] = "accel_join_uneven_inputs";
 
-static const char *const calls[] = {"accel_join_uneven_inputs_end",
-                                    "accel_sync_gradients",
-                                    "accel_unscale_gradients",
-                                    "accel_clip_grad_norm",
-                                    "accel_clip_grad_value",
-                                    "accel_optimizer_step",
-                                    "accel_scheduler_step",
-                                    "accel_check_trigger"};
+static const char *const calls[] = {"accel_join_uneven_inputs_end", "accel_sync_gradients",
+                                    "accel_unscale_gradients",      "accel_clip_grad_norm",
+                                    "accel_clip_grad_value",        "accel_optimizer_step",
+                                    "accel_scheduler_step",         "accel_check_trigger"};
 
 static int64_t place_of(const accel__gradient_state_t *state, const accel__link_t *object)
 {
@@ -52,8 +48,7 @@ static accel_status_t find_active(const accel__join_note_t *notes, int32_t num_r
         if (first < 0) {
             first = r;
             *active = notes[r];
-        } else if (notes[r].operation != active->operation ||
-                   notes[r].object != active->object) {
+        } else if (notes[r].operation != active->operation || notes[r].object != active->object) {
             return accel__fail(ACCEL_ERR_MISMATCH,
                                "%s: rank %d calls %s, rank %d calls %s (object %lld, object %lld)",
                                name, (int)first, calls[active->operation], (int)r,

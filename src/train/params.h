@@ -38,7 +38,7 @@ typedef struct accel__share {
     double weight;                      /* the sum over its backwards */
     int32_t backwards, divisor, window; /* the last two as in the gradient state */
     int32_t rank;
-    bool weighted, shadow;              /* shadow: the rank has run out of batches */
+    bool weighted, shadow; /* shadow: the rank has run out of batches */
 } accel__share_t;
 
 struct accel_model {

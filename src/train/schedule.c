@@ -180,8 +180,8 @@ accel_status_t accel_scheduler_step(accel_scheduler_t *scheduler)
     steps = count_steps(scheduler);
     if (steps == 0)
         return ACCEL_OK;
-    status = accel__join_announce(scheduler->gradient_state, ACCEL__JOIN_SCHEDULE,
-                                  &scheduler->link, 0, 0);
+    status = accel__join_announce(scheduler->gradient_state, ACCEL__JOIN_SCHEDULE, &scheduler->link,
+                                  0, 0);
     if (status != ACCEL_OK)
         return status;
     for (; steps > 0 && !has_ended(scheduler); steps--)
@@ -201,8 +201,8 @@ accel_status_t accel_scheduler_step_metric(accel_scheduler_t *scheduler, double 
     steps = count_steps(scheduler);
     if (steps == 0)
         return ACCEL_OK;
-    status = accel__join_announce(scheduler->gradient_state, ACCEL__JOIN_SCHEDULE,
-                                  &scheduler->link, metric, 0);
+    status = accel__join_announce(scheduler->gradient_state, ACCEL__JOIN_SCHEDULE, &scheduler->link,
+                                  metric, 0);
     if (status != ACCEL_OK)
         return status;
     for (int32_t i = 0; i < steps; i++) {

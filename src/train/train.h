@@ -32,15 +32,15 @@ typedef struct accel__gradient_state {
     accel__scaler_t scaler;
     bool schedule_every_call; /* step_scheduler_with_optimizer is off */
     int32_t schedule_steps;   /* a scheduler's own steps for one of the loop's */
-    int32_t num_steps; /* gradient accumulation steps, >= 1 */
+    int32_t num_steps;        /* gradient accumulation steps, >= 1 */
     bool ignore_loader_end, sync_each_batch, full_windows; /* accumulation options, the other way */
-    int64_t step;      /* batches since the last sync by the loader's end */
-    bool sync_step;    /* what accumulate decided; true at first */
-    int32_t window;    /* batches so far between two sync steps; 0: accumulate was not called */
-    int32_t divisor;   /* what their gradients are divided by; 0: num_steps */
-    int32_t no_sync_depth;   /* scopes open, of all models */
+    int64_t step;          /* batches since the last sync by the loader's end */
+    bool sync_step;        /* what accumulate decided; true at first */
+    int32_t window;        /* batches so far between two sync steps; 0: accumulate was not called */
+    int32_t divisor;       /* what their gradients are divided by; 0: num_steps */
+    int32_t no_sync_depth; /* scopes open, of all models */
     bool joining, shadowing; /* within join_uneven_inputs, and out of batches */
-    accel__link_t prepared; /* models, optimizers, schedulers: each links itself at prepare */
+    accel__link_t prepared;  /* models, optimizers, schedulers: each links itself at prepare */
 } accel__gradient_state_t;
 
 /* Is this a sync step, with no_sync counted in? */

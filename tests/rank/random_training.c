@@ -55,10 +55,10 @@ typedef struct program {
     int64_t sizes[MAX_PARAMS], samples;
     bool averaged, fixed_memory, overwrites, with_loader_end, each_batch, true_window;
     bool weighted, clips, fp16, adamw, even, stream;
-    bool joins;                   /* no loader: each rank its own number of batches */
-    int64_t batches[MAX_RANKS];   /* then */
-    int32_t bad_rank, bad_batch;  /* whose gradient is infinite, with fp16 */
-    fault_t fault;                /* of rank `faulty`, at its first batch */
+    bool joins;                  /* no loader: each rank its own number of batches */
+    int64_t batches[MAX_RANKS];  /* then */
+    int32_t bad_rank, bad_batch; /* whose gradient is infinite, with fp16 */
+    fault_t fault;               /* of rank `faulty`, at its first batch */
     int32_t faulty;
 } program_t;
 
@@ -117,8 +117,8 @@ static void add_gradients(net_t *net, double scale, bool overwrite)
             for (int64_t row = 0; row < net->rows; row++) {
                 double s = (double)net->samples[row];
 
-                sum += net->values[i][at] * (0.5 + 0.1 * fmod(s, 7)) +
-                       sin(0.7 * s + (double)at + i);
+                sum +=
+                    net->values[i][at] * (0.5 + 0.1 * fmod(s, 7)) + sin(0.7 * s + (double)at + i);
             }
             if (net->rows > 0)
                 sum *= scale / (double)net->rows;
@@ -210,7 +210,7 @@ typedef struct player {
     accel_optimizer_t *optimizer;
     accel_scheduler_t *scheduler;
     seen_t seen[MAX_BATCHES];
-    int64_t num_seen;
+    int64_t num_seen, number; /* number: that comes next in the stream */
     double final[MAX_PARAMS][MAX_SIZE];
     accel_status_t status;
     char text[512];
@@ -219,8 +219,8 @@ typedef struct player {
 /* A few samples at random, and how much they weigh. */
 static seen_t random_batch(const player_t *player, int64_t rows)
 {
-    uint64_t state = player->program->seed + (uint64_t)player->rank * 7919 +
-                     (uint64_t)player->num_seen * 104729;
+    uint64_t state =
+        player->program->seed + (uint64_t)player->rank * 7919 + (uint64_t)player->num_seen * 104729;
     seen_t seen = {.rows = rows};
 
     for (int64_t row = 0; row < rows; row++)
@@ -281,19 +281,18 @@ static accel_status_t train(player_t *player, seen_t seen)
 static accel_status_t next_number(void *context, void *const *fields)
 {
     player_t *player = context;
-    int64_t *number = (int64_t *)(void *)player->text; /* not used before an error */
 
-    if (*number == player->program->samples)
+    if (player->number == player->program->samples)
         return ACCEL_END;
-    memcpy(fields[0], number, sizeof(*number));
-    ++*number;
+    memcpy(fields[0], &player->number, sizeof(player->number));
+    player->number++;
     return ACCEL_OK;
 }
 
 static accel_status_t rewind_numbers(void *context, int64_t epoch)
 {
     (void)epoch;
-    memset(((player_t *)context)->text, 0, sizeof(int64_t));
+    ((player_t *)context)->number = 0;
     return ACCEL_OK;
 }
 
@@ -340,12 +339,11 @@ static accel_status_t play_loader(player_t *player)
     accel_loader_t *loader;
     accel_status_t status;
 
-    CHECK_OK(accel_loader_create(dataset,
-                                 ACCEL_LOADER_OPTIONS(.batch_size = player->program->batch_size,
-                                                      .even_batches = player->program->even
-                                                                          ? ACCEL_ON
-                                                                          : ACCEL_OFF),
-                                 &loader));
+    CHECK_OK(accel_loader_create(
+        dataset,
+        ACCEL_LOADER_OPTIONS(.batch_size = player->program->batch_size,
+                             .even_batches = player->program->even ? ACCEL_ON : ACCEL_OFF),
+        &loader));
     status = accel_prepare_loader(player->accelerator, loader);
     if (status == ACCEL_OK)
         status = run_epochs(player, loader);
@@ -367,8 +365,7 @@ static accel_status_t play_join(player_t *player)
 static accel_status_t play(player_t *player)
 {
     const program_t *program = player->program;
-    accel_gradient_accumulation_options_t accumulation =
-        accel_gradient_accumulation_options_init();
+    accel_gradient_accumulation_options_t accumulation = accel_gradient_accumulation_options_init();
     accel_grad_scaler_options_t scaler = accel_grad_scaler_options_init();
     accel_options_t options = accel_options_init();
 
@@ -606,12 +603,12 @@ static void one_out_of_step_is_always_told(void)
 
         for (int32_t r = 0; r < program.size; r++)
             if (players[r].status != ACCEL_ERR_MISMATCH ||
-                (!program.averaged && !strstr(players[r].text, told[program.fault])) || !strstr(players[r].text, "rank"))
+                (!program.averaged && !strstr(players[r].text, told[program.fault])) ||
+                !strstr(players[r].text, "rank"))
                 test_fail(__FILE__, __LINE__,
                           "seed %" PRIu64 ", fault %d of rank %d: rank %d of %d got %s: %s",
                           program.seed, (int)program.fault, (int)program.faulty, (int)r,
-                          (int)program.size, accel_status_name(players[r].status),
-                          players[r].text);
+                          (int)program.size, accel_status_name(players[r].status), players[r].text);
         free(players);
     }
 }

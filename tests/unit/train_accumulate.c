@@ -12,7 +12,8 @@ static void accumulation_as_upstream(void)
     json_array_foreach(rows, index, row)
     {
         accel__gradient_state_t state = {.num_steps = (int32_t)vectors_int(row, "num_steps"),
-                                         .ignore_loader_end = !vectors_bool(row, "sync_with_dataloader"),
+                                         .ignore_loader_end =
+                                             !vectors_bool(row, "sync_with_dataloader"),
                                          .sync_step = true};
         int64_t batches = vectors_int(row, "batches_per_epoch"), steps = 0;
 
