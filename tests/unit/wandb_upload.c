@@ -247,6 +247,27 @@ static void key_goes_to_one_server(void)
     CHECK(!accel__wandb_same_server(base, "nonsense"));
 }
 
+/* A server that echoes what it was sent, and one that puts a NUL before it. */
+static void key_is_blotted_out(void)
+{
+    static const char key[] = "0123456789abcdef0123456789abcdef01234567";
+    static const char wanted[] =
+        "key=****************************************\0"
+        "Basic ************************************************************"
+        " ****************************************";
+    char text[] = "key=0123456789abcdef0123456789abcdef01234567\0"
+                  "Basic YXBpOjAxMjM0NTY3ODlhYmNkZWYwMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc="
+                  " 0123456789abcdef0123456789abcdef01234567";
+    accel__wandb_http_t *http = NULL;
+    accel__wandb_set_host(&host);
+    CHECK_OK(accel__wandb_http_create(
+        &(accel__wandb_http_options_t){.base_url = "http://127.0.0.1", .api_key = key}, &http));
+    accel__wandb_http_hide_key(http, text, sizeof(text) - 1);
+    CHECK_INT(sizeof(wanted), sizeof(text));
+    CHECK(!memcmp(wanted, text, sizeof(text)));
+    accel__wandb_http_destroy(http);
+}
+
 static void describes_answers_in_a_line(void)
 {
     static const struct {
@@ -538,7 +559,7 @@ TEST_MAIN(TEST(reader_reads_all_lengths), TEST(reader_waits_for_the_rest),
           TEST(reader_skips_what_is_broken), TEST(reader_refuses_other_files),
           TEST(reader_takes_any_bytes), TEST(retry_knows_what_passes),
           TEST(retry_waits_longer_each_time), TEST(retry_after_is_seconds_or_a_date),
-          TEST(key_goes_to_one_server), TEST(describes_answers_in_a_line),
+          TEST(key_goes_to_one_server), TEST(key_is_blotted_out), TEST(describes_answers_in_a_line),
           TEST(stream_counts_lines), TEST(stream_sends_consoles_in_runs), TEST(stream_is_bounded),
           TEST(tree_keeps_the_text_of_numbers), TEST(tree_refuses_what_is_no_json),
           TEST(tree_is_put_together), TEST(bucket_changes_by_what_concerns_it), TEST(tree_is_yaml),

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
+#include <openssl/evp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ enum { CONNECT_SECONDS = 30, STALL_SECONDS = 60 };
 
 struct accel__wandb_http {
     CURL *curl;
-    char *base_url, *api_key, *username, *email, *http_proxy, *https_proxy;
+    char *base_url, *api_key, *header_key, *username, *email, *http_proxy, *https_proxy;
     json_t *extra_headers; /* names and values; NULL: none */
     bool insecure;
     accel__wandb_alarm_t *alarm;
@@ -124,6 +125,28 @@ static accel_status_t read_extra_headers(const char *text, json_t **headers)
                              "wandb: 'x_extra_http_headers' is no JSON object of texts");
 }
 
+/* The key as the Authorization header carries it. */
+static char *in_header(const char *key, bool *failed)
+{
+    size_t length = key ? strlen("api:") + strlen(key) : 0;
+    char *pair = key ? malloc(length + 1) : NULL, *text = key ? malloc(length / 3 * 4 + 5) : NULL;
+    if (pair && text) {
+        snprintf(pair, length + 1, "api:%s", key);
+        EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)pair, (int)length);
+        explicit_bzero(pair, length);
+    }
+    *failed = *failed || (key && (!pair || !text));
+    free(pair);
+    return text;
+}
+
+static void forget(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
 accel_status_t accel__wandb_http_create(const accel__wandb_http_options_t *options,
                                         accel__wandb_http_t **http)
 {
@@ -140,6 +163,7 @@ accel_status_t accel__wandb_http_create(const accel__wandb_http_options_t *optio
     if (made) {
         made->base_url = copy_or_null(options->base_url, &failed);
         made->api_key = copy_or_null(options->api_key, &failed);
+        made->header_key = in_header(options->api_key, &failed);
         made->username = copy_or_null(options->username ? options->username : "", &failed);
         made->email = copy_or_null(options->email ? options->email : "", &failed);
         made->http_proxy = copy_or_null(options->http_proxy, &failed);
@@ -168,9 +192,8 @@ void accel__wandb_http_destroy(accel__wandb_http_t *http)
         return;
     if (http->curl)
         curl_easy_cleanup(http->curl);
-    if (http->api_key)
-        explicit_bzero(http->api_key, strlen(http->api_key));
-    free(http->api_key);
+    forget(http->api_key);
+    forget(http->header_key);
     free(http->base_url);
     free(http->username);
     free(http->email);
@@ -466,12 +489,18 @@ static accel__wandb_outcome_t judge(const accel__wandb_http_t *http, CURLcode co
     }
 }
 
-/* What an echoing server may have put there. */
-static void hide_key(const accel__wandb_http_t *http, char *text)
+static void blot_out(const char *secret, char *text, size_t size)
 {
-    size_t length = http->api_key ? strlen(http->api_key) : 0;
-    for (char *at = text; length && at && (at = strstr(at, http->api_key)); at += length)
+    size_t length = secret ? strlen(secret) : 0;
+    for (char *at = text; length && (at = memmem(at, size - (size_t)(at - text), secret, length));)
         memset(at, '*', length);
+}
+
+/* What an echoing server may have put there. */
+void accel__wandb_http_hide_key(const accel__wandb_http_t *http, char *text, size_t size)
+{
+    blot_out(http->api_key, text, size);
+    blot_out(http->header_key, text, size);
 }
 
 static void explain(accel__wandb_http_t *http, CURLcode code)
@@ -487,7 +516,7 @@ static void explain(accel__wandb_http_t *http, CURLcode code)
     else
         snprintf(reply->error, sizeof(reply->error), "%s: %s", host ? host : "?",
                  *http->error ? http->error : curl_easy_strerror(code));
-    hide_key(http, reply->error);
+    accel__wandb_http_hide_key(http, reply->error, strlen(reply->error));
     curl_free(host);
 }
 
@@ -521,8 +550,8 @@ static void exchange_once(accel__wandb_http_t *http, const accel__wandb_request_
         explain(http, code);
     }
     *next = location ? strdup(location) : NULL;
-    if (reply->body.data && strlen(reply->body.data) == reply->body.length)
-        hide_key(http, reply->body.data);
+    if (reply->body.data)
+        accel__wandb_http_hide_key(http, reply->body.data, reply->body.length);
     curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL);
     curl_slist_free_all(headers);
     http->request = NULL;

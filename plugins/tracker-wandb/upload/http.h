@@ -78,6 +78,9 @@ void accel__wandb_reply_free(accel__wandb_reply_t *reply);
 /* A line of the answer's head: "Name: value", with or without its end. */
 void accel__wandb_reply_take_header(accel__wandb_reply_t *reply, const char *data, size_t size);
 
+/* Put asterisks over the key, as it is and as the header carries it. */
+void accel__wandb_http_hide_key(const accel__wandb_http_t *http, char *text, size_t size);
+
 /* Answered with 200 to 299? */
 bool accel__wandb_reply_good(const accel__wandb_reply_t *reply);
 
