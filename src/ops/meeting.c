@@ -24,26 +24,45 @@ static accel__note_t make_note(const accel__ops_call_t *call)
     return note;
 }
 
-/* "float32 [4, 3]" */
-static void describe(char *text, size_t size, const accel__note_t *note, const int64_t *shape)
+static bool is_alike(const accel__note_t *a, const accel__note_t *b)
 {
-    size_t used =
-        (size_t)snprintf(text, size, "%s [", accel_dtype_name((accel_dtype_t)note->dtype));
-
-    for (int64_t d = 0; d < note->ndim && used < size; d++)
-        used += (size_t)snprintf(text + used, size - used, "%s%lld", d ? ", " : "",
-                                 (long long)shape[d]);
-    if (used < size)
-        snprintf(text + used, size - used, "]");
+    return a->dtype == b->dtype && a->ndim == b->ndim && a->shape == b->shape;
 }
 
-/* The ranks know that rank 0 and rank `other` differ; now they tell each other how. */
+/* "rank 2 has float32 [4, 3]" */
+static void describe(accel__text_t *text, int32_t rank, const accel__note_t *note,
+                     const int64_t *shape)
+{
+    accel__text_appendf(text, "%srank %d has %s [", rank > 0 ? ", " : "", (int)rank,
+                        accel_dtype_name((accel_dtype_t)note->dtype));
+    for (int64_t d = 0; d < note->ndim; d++)
+        accel__text_appendf(text, "%s%lld", d ? ", " : "", (long long)shape[d]);
+    accel__text_append(text, "]", 1);
+}
+
+/* What rank 0 has, and each that has something else; and then who is as rank 0. */
+static void describe_all(accel__text_t *text, const accel__note_t *notes, const int64_t *shapes,
+                         int32_t size)
+{
+    bool any = false;
+
+    for (int32_t r = 0; r < size; r++)
+        if (r == 0 || !is_alike(&notes[r], &notes[0]))
+            describe(text, r, &notes[r], shapes + (size_t)r * ACCEL_MAX_NDIM);
+    for (int32_t r = 1; r < size; r++)
+        if (is_alike(&notes[r], &notes[0])) {
+            accel__text_appendf(text, any ? ", %d" : "; as rank 0: %d", (int)r);
+            any = true;
+        }
+}
+
+/* The ranks know that they differ; now they tell each other how. */
 static accel_status_t fail_shapes(accel_comm_t *comm, const accel__ops_call_t *call,
-                                  const accel__note_t *notes, int32_t other)
+                                  const accel__note_t *notes)
 {
     int64_t mine[ACCEL_MAX_NDIM] = {0};
     int64_t *shapes = calloc((size_t)accel_comm_size(comm), sizeof(mine));
-    char zero_text[256], other_text[256];
+    accel__text_t text = {0};
     accel_status_t status;
 
     if (!shapes)
@@ -52,12 +71,11 @@ static accel_status_t fail_shapes(accel_comm_t *comm, const accel__ops_call_t *c
         mine[d] = call->tensor->shape[d];
     status = accel__comm_meet(comm, call->operation, 0, mine, sizeof(mine), shapes);
     if (status == ACCEL_OK) {
-        describe(zero_text, sizeof(zero_text), &notes[0], shapes);
-        describe(other_text, sizeof(other_text), &notes[other],
-                 shapes + (size_t)other * ACCEL_MAX_NDIM);
-        status = accel__fail(ACCEL_ERR_MISMATCH, "%s: rank 0 has %s, rank %d has %s",
-                             call->operation, zero_text, (int)other, other_text);
+        describe_all(&text, notes, shapes, accel_comm_size(comm));
+        status = accel__fail(ACCEL_ERR_MISMATCH, "%s: %s", call->operation,
+                             text.failed ? "the ranks' tensors differ" : text.data);
     }
+    accel__text_free(&text);
     free(shapes);
     return status;
 }
@@ -71,9 +89,8 @@ static accel_status_t compare(accel_comm_t *comm, const accel__ops_call_t *call,
         if (notes[r].status != ACCEL_OK)
             return accel__comm_agree(comm, call->operation, call->status);
     for (int32_t r = 1; r < size; r++) {
-        if (notes[r].dtype != notes[0].dtype || notes[r].ndim != notes[0].ndim ||
-            notes[r].shape != notes[0].shape)
-            return fail_shapes(comm, call, notes, r);
+        if (!is_alike(&notes[r], &notes[0]))
+            return fail_shapes(comm, call, notes);
         if (call->setting_name && notes[r].setting != notes[0].setting)
             return accel__fail(ACCEL_ERR_MISMATCH, "%s: rank 0 has %s %lld, rank %d has %lld",
                                call->operation, call->setting_name, (long long)notes[0].setting,
