@@ -46,6 +46,7 @@ static void metrics(void)
 static void words(void)
 {
     static const char *const names[] = {"mean", "min", "first", "last", "max", "LAST", "none,min"};
+    const accel_list_t *one = ACCEL_LIST(1); /* lives as long as the rows */
     char keys[8][16];
     for (int i = 0; i < 7; i++) {
         snprintf(keys[i], sizeof(keys[i]), "x%d", i);
@@ -57,7 +58,7 @@ static void words(void)
             const accel_item_t values[] = {
                 accel_item_string(keys[i], "txt"), accel_item_null(keys[i], NULL),
                 accel_item_bool(keys[i], true),    accel_item_int(keys[i], 9007199254740993),
-                accel_item_float(keys[i], 0.1),    accel_item_list(keys[i], ACCEL_LIST(1)),
+                accel_item_float(keys[i], 0.1),    accel_item_list(keys[i], one),
                 accel_item_float(keys[i], NAN),    accel_item_null(keys[i], NULL)};
             row[i] = values[round];
         }

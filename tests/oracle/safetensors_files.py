@@ -7,15 +7,11 @@ import pathlib
 import random
 import struct
 import subprocess
-import sys
 import tempfile
 
-# this file's own folder would hide the stock package of the same name
-sys.path = [entry for entry in sys.path if os.path.abspath(entry or ".") !=
-            os.path.dirname(os.path.abspath(__file__))]
-import torch  # noqa: E402
-from safetensors import SafetensorError, safe_open  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 
 PROGRAM = f"{os.environ['ACCEL_BUILD_DIR']}/bin/program-safetensors"
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.int64,
