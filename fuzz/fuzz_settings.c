@@ -30,10 +30,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                .key = "0123456789abcdef0123456789abcdef01234567",
                                                .host = "http://127.0.0.1:1",
                                                .verify = ACCEL_OFF};
-        FUZZ_CHECK(accel__wandb_login(&options, &result) == ACCEL_OK);
+        accel_status_t status = accel__wandb_login(&options, &result);
+        FUZZ_CHECK(status == ACCEL_OK || memchr(data, 0, size)); /* no text: left as it is */
         accel__wandb_settings_t after = {0};
         FUZZ_CHECK(accel__wandb_settings_create(&init, &after) == ACCEL_OK);
-        FUZZ_CHECK(!strcmp(after.base_url, "http://127.0.0.1:1"));
+        FUZZ_CHECK(status || !strcmp(after.base_url, "http://127.0.0.1:1"));
         accel__wandb_settings_free(&after);
     }
     accel__wandb_settings_free(&settings);

@@ -19,8 +19,13 @@ accel_status_t accel__wandb_api_key_check(const char *key, const char *source);
 char *accel__wandb_netrc_password(const char *path, const char *machine);
 
 /* Give `machine` this password, in three lines as stock writes them, in place of what it had; other
- * entries stay as they are. The file is replaced as a whole, mode 0600. */
+ * entries stay as they are. The file is replaced as a whole, mode 0600. ACCEL_ERR_FORMAT: it is so
+ * damaged that no reader would find the entry. */
 accel_status_t accel__wandb_netrc_save(const char *path, const char *machine, const char *password);
+
+/* The content of a file that is to be replaced, to free(); "" if there is none. What cannot be read
+ * whole, as text, is ACCEL_ERR_IO. */
+accel_status_t accel__wandb_read_whole(const char *path, char **data);
 
 /* Make `path` this text, at once or not at all, mode 0600. */
 accel_status_t accel__wandb_replace_file(const char *path, const char *data, size_t size);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "apikey.h"
 #include "upload/graphql.h"
@@ -103,49 +104,67 @@ static accel_status_t keep_key(const accel__wandb_settings_t *settings, const ch
     return status;
 }
 
-/* The line of a setting, from *at on, within [default]; false: there is none. */
-static bool find_setting(const char *text, const char *name, const char **at, const char **end)
+/* Read as settings_file.c does: "[default]", and any case of the name. */
+static bool is_default(const char *line, size_t length)
 {
-    bool ours = false;
-    for (const char *line = text; *line; line = *end) {
-        size_t length = strcspn(line, "\n"), blank = strspn(line, " \t");
-        *end = line + length + (line[length] == '\n');
-        if (line[blank] == '[')
-            ours = !strncmp(line + blank, "[default]", 9);
-        const char *after = line + blank + strlen(name);
-        if (ours && !strncmp(line + blank, name, strlen(name)) &&
-            strchr("=:", after[strspn(after, " \t")])) {
-            *at = line;
-            return true;
-        }
-        if (ours && line[blank] == '[')
-            *at = *end; /* a new one comes first in the section */
+    static const char name[] = "[default]";
+    size_t blank = strspn(line, " \t");
+    while (length && strchr(" \t\r\n", line[length - 1]))
+        length--;
+    return length == blank + strlen(name) && !strncmp(line + blank, name, strlen(name));
+}
+
+static bool is_host(const char *line)
+{
+    static const char name[] = "base_url";
+    line += strspn(line, " \t");
+    if (strncasecmp(line, name, strlen(name)) != 0)
+        return false;
+    line += strlen(name);
+    line += strspn(line, " \t");
+    return *line == '=' || *line == ':';
+}
+
+/* All lines but those that name a host, and ours as the first of its section. */
+static void put_settings(accel__wandb_text_t *text, const char *old, const char *host)
+{
+    bool ours = false, put = false;
+    while (*old) {
+        const char *line = old;
+        size_t length = strcspn(line, "\n");
+        length += line[length] == '\n';
+        old += length;
+        if (line[strspn(line, " \t")] == '[')
+            ours = is_default(line, length);
+        if (!ours || !is_host(line))
+            accel__wandb_text_append(text, line, length);
+        if (!ours || put)
+            continue;
+        if (line[length - 1] != '\n')
+            accel__wandb_text_puts(text, "\n");
+        accel__wandb_text_printf(text, "base_url = %s\n", host);
+        put = true;
     }
-    *end = *at ? *at : text + strlen(text);
-    return false;
+    if (put)
+        return;
+    if (text->length && text->data[text->length - 1] != '\n')
+        accel__wandb_text_puts(text, "\n");
+    accel__wandb_text_printf(text, "[default]\nbase_url = %s\n", host);
 }
 
 static accel_status_t write_host(const char *path, const char *host)
 {
-    char *folder = strndup(path, (size_t)(strrchr(path, '/') - path));
-    char *old = accel__wandb_read_small(path, 1 << 20);
+    char *folder = strndup(path, (size_t)(strrchr(path, '/') - path)), *old = NULL;
     accel__wandb_text_t text = {0};
-    const char *at = NULL, *end = NULL;
     int error = folder ? accel__wandb_make_dirs(folder) : ENOMEM;
-    (void)find_setting(old ? old : "", "base_url", &at, &end);
-    size_t before = at ? (size_t)(at - old) : old ? strlen(old) : 0;
-    accel__wandb_text_append(&text, old ? old : "", before);
-    if (text.length && text.data[text.length - 1] != '\n')
-        accel__wandb_text_puts(&text, "\n");
-    accel__wandb_text_printf(&text, "%sbase_url = %s\n", at ? "" : "[default]\n", host);
-    accel__wandb_text_puts(&text, old ? end : "");
-    accel_status_t status = ACCEL_OK;
-    if (error)
-        status = accel__wandb_fail_errno(ACCEL_ERR_IO, error, "cannot make", folder);
-    else if (text.failed)
-        status = accel__wandb_fail_memory();
-    else
-        status = accel__wandb_replace_file(path, text.data, text.length);
+    accel_status_t status =
+        error ? accel__wandb_fail_errno(ACCEL_ERR_IO, error, "cannot make the folder of", path)
+              : accel__wandb_read_whole(path, &old);
+    if (!status) {
+        put_settings(&text, old, host);
+        status = text.failed ? accel__wandb_fail_memory()
+                             : accel__wandb_replace_file(path, text.data, text.length);
+    }
     accel__wandb_text_free(&text);
     free(folder);
     free(old);

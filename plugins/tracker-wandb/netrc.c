@@ -197,33 +197,41 @@ static void replace_entry(accel__wandb_text_t *text, const char *original, char 
         put_entry(text, machine, password);
 }
 
-/* A file that breaks off within an entry, a quotation or a macro would take what comes behind it
- * for a part of that: then the entry comes first. */
 static accel_status_t compose(accel__wandb_text_t *text, const char *original, const char *machine,
-                              const char *password)
+                              const char *password, bool *good)
 {
-    size_t size = strlen(original);
-    bool good = false;
-    for (int top = 0; top < 2 && !good && !text->failed; top++) {
-        char *scratch = strdup(original);
-        text->length = 0;
-        if (top)
-            put_entry(text, machine, password);
-        if (scratch)
-            replace_entry(text, original, scratch, machine, password);
-        forget(scratch, size);
-        char *copy = scratch && !text->failed ? strdup(text->data) : NULL;
-        const char *found = copy ? find_password(copy, machine) : NULL;
-        good = found && !strcmp(found, password);
-        forget(copy, text->length);
-        if (!copy)
-            return accel__wandb_fail_memory();
-    }
-    return ACCEL_OK;
+    char *scratch = strdup(original);
+    if (scratch)
+        replace_entry(text, original, scratch, machine, password);
+    forget(scratch, strlen(original));
+    char *copy = scratch && !text->failed ? strdup(text->data) : NULL;
+    const char *found = copy ? find_password(copy, machine) : NULL;
+    *good = found && !strcmp(found, password);
+    forget(copy, text->length);
+    return copy ? ACCEL_OK : accel__wandb_fail_memory();
 }
 
-/* The content; "" if there is no such file. What cannot be read whole is not to be replaced. */
-static accel_status_t read_whole(const char *path, char **data)
+/* A file that breaks off within an entry, a quotation or a macro would take what comes behind it
+ * for a part of that: then the entry comes first. */
+static accel_status_t compose_readable(accel__wandb_text_t *text, const char *path,
+                                       const char *original, const char *machine,
+                                       const char *password)
+{
+    bool good = false;
+    accel_status_t status = compose(text, original, machine, password, &good);
+    if (!status && !good) {
+        text->length = 0;
+        put_entry(text, machine, password);
+        status = compose(text, original, machine, password, &good);
+    }
+    if (status || good)
+        return status;
+    return accel__wandb_fail(ACCEL_ERR_FORMAT,
+                             "wandb: %s is no netrc that can be added to: mend it, or move it away",
+                             path);
+}
+
+accel_status_t accel__wandb_read_whole(const char *path, char **data)
 {
     struct stat about;
     *data = NULL;
@@ -279,10 +287,10 @@ accel_status_t accel__wandb_netrc_save(const char *path, const char *machine, co
 {
     accel__wandb_text_t text = {0};
     char *original;
-    accel_status_t status = read_whole(path, &original);
+    accel_status_t status = accel__wandb_read_whole(path, &original);
     if (status)
         return status;
-    status = compose(&text, original, machine, password);
+    status = compose_readable(&text, path, original, machine, password);
     if (!status)
         status = accel__wandb_replace_file(path, text.data, text.length);
     forget(original, strlen(original));

@@ -191,7 +191,8 @@ def outcomes(name, calls):
 
 
 def manual(root):
-    """The manual page has the options of `accel COMMAND --help`, and no others."""
+    """The manual page, or the command's own, has the options of `accel COMMAND --help`, and no
+    others."""
     page = root / "man/accel.1"
     if not page.exists():
         return
@@ -201,7 +202,9 @@ def manual(root):
     for command in re.findall(r"^  (\w+) {2,}", listed.partition("Commands:")[2], re.MULTILINE):
         if command == "help":
             continue
-        items = re.findall(r"^\.It (Fl .*)", sections.get(f"accel {command}", ""), re.MULTILINE)
+        own = root / f"man/accel-{command}.1"
+        text = own.read_text() if own.exists() else sections.get(f"accel {command}", "")
+        items = re.findall(r"^\.It (Fl .*)", text, re.MULTILINE)
         said = {"--" + long if long else "-" + short
                 for long, short in re.findall(r"Fl (?:Fl ([\w-]+)|(\w))", "\n".join(items))}
         for option in sorted((options_of(command) ^ said) - {"-h", "--help"}):
@@ -227,7 +230,8 @@ def self_test(root):
     expect(problems(root), "accel.3:2: .*accel_lost", "README.md:2: neither a program", "README.md:6: .*accel_gone",
            "README.md:14: .*error", "README.md:17: exit 3", "has no option --fast",
            "no command `accel fly`", "guide_gone.c:1: is not built", "Python that calls", "README.md:3.*Expecting property name", "no test runs this file",
-           "accel env -x: in one", "accel launch -", "accel report -")
+           "accel env -x: in one", "accel launch -", "accel report -", "accel sync -",
+           "accel login -")
 
 
 if __name__ == "__main__":
