@@ -52,13 +52,13 @@ static accel_status_t find_server(accel__wandb_remote_t *remote,
         return accel__wandb_fail(ACCEL_ERR_STATE, "wandb: artifacts are on the server, and no API "
                                                   "key was found; set WANDB_API_KEY, or run "
                                                   "`accel login`");
-    remote->server = (accel__wandb_http_options_t){
-        .base_url = keep(remote, settings->base_url ? settings->base_url : "https://api.wandb.ai"),
-        .api_key = keep(remote, key),
-        .username = keep(remote, settings->username),
-        .email = keep(remote, settings->email),
-        .insecure = settings->insecure_disable_ssl,
-    };
+    accel__wandb_http_options_t server = accel__wandb_http_options(settings);
+    const char **texts[] = {&server.base_url,   &server.username,    &server.email,
+                            &server.http_proxy, &server.https_proxy, &server.extra_headers};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+        *texts[i] = keep(remote, *texts[i]); /* the settings may go before it does */
+    server.api_key = keep(remote, key);
+    remote->server = server;
     remote->patience = settings->init_timeout > 0 ? settings->init_timeout : 90;
     explicit_bzero(key, strlen(key));
     free(key);
