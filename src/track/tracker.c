@@ -248,6 +248,16 @@ const char *accel__tracker_info(accel_tracker_t *tracker, const char *what)
     return fact;
 }
 
+bool accel__tracker_try_info(accel_tracker_t *tracker, const char *what, const char **fact)
+{
+    if (!tracker->slots.info || in_slot || pthread_mutex_trylock(&tracker->lock) != 0)
+        return false;
+    in_slot = true;
+    *fact = tracker->started ? tracker->slots.info(tracker->state, what) : NULL;
+    unlock_slots(tracker);
+    return true;
+}
+
 /* ---- public ---- */
 
 static accel_status_t check_handle(const accel_tracker_t *tracker, const char *call)

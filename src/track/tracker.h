@@ -4,6 +4,7 @@
 #define ACCEL_TRACK_TRACKER_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include <accel/wandb.h>
 
@@ -50,6 +51,7 @@ struct accel_wandb_run {
     accel_tracker_t *tracker;
     accel__trackers_t *own;       /* of a run by itself; NULL: an accelerator's */
     struct accel_wandb_run *next; /* of the runs by themselves that are open */
+    atomic_bool stopped;          /* as the plugin said when it was asked last */
 };
 
 struct accel_tracker {
@@ -87,6 +89,8 @@ accel_status_t accel__tracker_deliver(accel_tracker_t *tracker, const accel_item
 accel_status_t accel__tracker_flush(accel_tracker_t *tracker);
 
 const char *accel__tracker_info(accel_tracker_t *tracker, const char *what);
+/* The same without waiting: false, and *fact is left, while another thread is in a slot. */
+bool accel__tracker_try_info(accel_tracker_t *tracker, const char *what, const char **fact);
 
 /* Around a call of a slot other than log: all that was logged is delivered and flushed, and the
  * tracker is the caller's until it leaves. `slot` and `status` are the call's name and result. */

@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -356,9 +357,8 @@ static void slots_come_in_order(void)
     CHECK_OK(accel_tracker_log_artifact(tracker, artifact));
     CHECK_OK(accel_tracker_log(tracker, ACCEL_DICT("loss", 9.0), ACCEL_NO_STEP));
     CHECK_STATUS(ACCEL_ERR_UNSUPPORTED,
-                 accel_tracker_log_images(tracker, "k",
-                                          &(accel_image_t){"\0", ACCEL_U8, 1, 1, 1, NULL, 0}, 1,
-                                          0));
+                 accel_tracker_log_images(
+                     tracker, "k", &(accel_image_t){"\0", ACCEL_U8, 1, 1, 1, NULL, 0}, 1, 0));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel__trackers_log(trackers, NULL, -5));
     CHECK_STATUS(ACCEL_ERR_INVALID, accel__trackers_log(trackers, NULL, INT64_MAX));
     CHECK_OK(accel__trackers_finish(trackers, 0));
@@ -573,6 +573,49 @@ static void threads_may_log_while_the_trackers_end(void)
     accel__trackers_destroy(trackers);
 }
 
+static sem_t row_begun, row_may_end;
+
+static accel_status_t rec_slow(void *tracker, const accel_item_t *values, int64_t step, double when)
+{
+    (void)tracker, (void)values, (void)step, (void)when;
+    sem_post(&row_begun);
+    sem_wait(&row_may_end);
+    return ACCEL_OK;
+}
+
+static const char *rec_info(void *tracker, const char *what)
+{
+    (void)tracker;
+    return strcmp(what, "stopped") == 0 ? "true" : NULL;
+}
+
+/* The answer is the last one that was to be had at once. */
+static void asking_whether_a_run_was_stopped_waits_for_no_row(void)
+{
+    accel_tracker_class_t class = recorder_class("slow");
+    accel__trackers_t *trackers;
+
+    CHECK(sem_init(&row_begun, 0, 0) == 0 && sem_init(&row_may_end, 0, 0) == 0);
+    class.log = rec_slow;
+    class.info = rec_info;
+    CHECK_OK(accel_register_tracker_class(&class));
+    trackers = make("slow", "async", 0);
+    CHECK_OK(accel__trackers_init(trackers, "p", NULL, NULL));
+    accel_wandb_run_t *run = &accel__trackers_get(trackers, "slow")->run;
+    for (int row = 0; row < 2; row++) {
+        CHECK_OK(accel__trackers_log(trackers, ACCEL_DICT("a", 1), row));
+        sem_wait(&row_begun);
+        CHECK(accel_wandb_run_is_stopped(run) == (row > 0));
+        sem_post(&row_may_end);
+        accel__trackers_drain(trackers);
+        while (!accel_wandb_run_is_stopped(run))
+            usleep(1000);
+    }
+    CHECK_OK(accel__trackers_finish(trackers, 0));
+    CHECK(!accel_wandb_run_is_stopped(run));
+    accel__trackers_destroy(trackers);
+}
+
 static void nothing_named_is_nothing_done(void)
 {
     accel__trackers_t *trackers = make(NULL, NULL, 0);
@@ -595,4 +638,6 @@ TEST_MAIN(TEST(log_with_is_parsed_whole), TEST(all_is_what_can_be_loaded),
           TEST(a_failing_tracker_is_reported_once_and_others_go_on),
           TEST(sync_mode_returns_the_failure), TEST(slots_that_log_are_refused_async),
           TEST(slots_that_log_are_refused_sync), TEST(a_forked_child_neither_hangs_nor_writes),
-          TEST(threads_may_log_while_the_trackers_end), TEST(nothing_named_is_nothing_done))
+          TEST(threads_may_log_while_the_trackers_end),
+          TEST(asking_whether_a_run_was_stopped_waits_for_no_row),
+          TEST(nothing_named_is_nothing_done))

@@ -2,9 +2,16 @@
 /* Runs from their logs to the server: the plugin's uploader does it. */
 #include "track/wandb/wandb.h"
 
+/* Loops ask at every step: rows on their way to a slow disk must not keep them. */
 bool accel_wandb_run_is_stopped(accel_wandb_run_t *run)
 {
-    return run && accel__tracker_info(run->tracker, "stopped") != NULL;
+    const char *stopped = NULL;
+
+    if (!run)
+        return false;
+    if (accel__tracker_try_info(run->tracker, "stopped", &stopped))
+        atomic_store(&run->stopped, stopped != NULL);
+    return atomic_load(&run->stopped);
 }
 
 static accel_status_t read_options(const accel_wandb_sync_options_t *given,
