@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "apikey.h"
 #include "monitor/sample.h"
 #include "run.h"
 
@@ -37,9 +38,8 @@ static char *executable_path(accel__wandb_run_t *run)
 }
 
 /* A key given on the command line, or to a job, is not written down. */
-static char *without_key(accel__wandb_run_t *run, const char *text)
+static char *without_key(accel__wandb_run_t *run, const char *text, const char *key)
 {
-    const char *key = run->settings.api_key;
     char *copy = keep(run, text);
     size_t length = key ? strlen(key) : 0;
     for (char *at = copy; at && length && (at = strstr(at, key)); at += length)
@@ -48,7 +48,8 @@ static char *without_key(accel__wandb_run_t *run, const char *text)
 }
 
 /* /proc/self/cmdline: texts, each ended by a NUL; the first is the program. */
-static void put_arguments(accel__wandb_run_t *run, Wandb__EnvironmentRecord *record)
+static void put_arguments(accel__wandb_run_t *run, Wandb__EnvironmentRecord *record,
+                          const char *key)
 {
     FILE *file = fopen("/proc/self/cmdline", "re");
     accel__wandb_text_t text = {0};
@@ -66,7 +67,7 @@ static void put_arguments(accel__wandb_run_t *run, Wandb__EnvironmentRecord *rec
     const char *at = text.data;
     for (size_t i = 0; record->args && i < count; i++, at += strlen(at) + 1) {
         if (i > 0)
-            accel__wandb_put(run, &record->args[record->n_args++], without_key(run, at));
+            accel__wandb_put(run, &record->args[record->n_args++], without_key(run, at, key));
     }
     accel__wandb_text_free(&text);
 }
@@ -93,6 +94,7 @@ enum { MAX_SLURM = 256 };
 typedef struct {
     accel__wandb_run_t *run;
     Wandb__EnvironmentRecord *record;
+    const char *key;
 } slurm_t;
 
 static void take_slurm(void *context, const char *name, size_t length, const char *value)
@@ -110,7 +112,7 @@ static void take_slurm(void *context, const char *name, size_t length, const cha
         *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
     Wandb__TextPair *pair = accel__wandb_new(run, &wandb__text_pair__descriptor);
     accel__wandb_put(run, &pair->key, key);
-    accel__wandb_put(run, &pair->value, without_key(run, value));
+    accel__wandb_put(run, &pair->value, without_key(run, value, slurm->key));
     record->slurm[record->n_slurm++] = pair;
 }
 
@@ -118,11 +120,12 @@ static void emit_program(accel__wandb_run_t *run)
 {
     const accel__wandb_settings_t *settings = &run->settings;
     Wandb__EnvironmentRecord *record = new_environment(run);
-    char *program = executable_path(run);
+    char *program = executable_path(run), *key = NULL;
+    (void)accel__wandb_api_key_find(settings, &key); /* that in netrc, too */
     accel__wandb_put(run, &record->os, os_text(run));
     record->started_at = accel__wandb_timestamp(run, run->started_at);
     accel__wandb_put(run, &record->docker, settings->docker);
-    put_arguments(run, record);
+    put_arguments(run, record, key);
     accel__wandb_put(run, &record->program, settings->program ? settings->program : program);
     accel__wandb_put(run, &record->executable,
                      settings->executable ? settings->executable : program);
@@ -131,7 +134,10 @@ static void emit_program(accel__wandb_run_t *run)
     accel__wandb_put(run, &record->root, settings->root_dir);
     accel__wandb_put(run, &record->host, settings->host);
     accel__wandb_put(run, &record->username, settings->username);
-    accel__wandb_environ("SLURM_", take_slurm, &(slurm_t){run, record});
+    accel__wandb_environ("SLURM_", take_slurm, &(slurm_t){run, record, key});
+    if (key)
+        explicit_bzero(key, strlen(key));
+    free(key);
     emit(run, record);
 }
 
