@@ -62,18 +62,6 @@ accel_status_t accel__wandb_config_inherit(accel__wandb_settings_t *settings, co
     return status;
 }
 
-accel_status_t accel__wandb_config_default(accel__wandb_settings_t *settings, const char *key,
-                                           const char *json)
-{
-    if (find_pair(settings, key))
-        return ACCEL_OK;
-    char *copy = strdup(json);
-    accel_status_t status = copy ? put_pair(settings, key, copy) : accel__wandb_fail_memory();
-    if (status)
-        free(copy);
-    return status;
-}
-
 static accel_status_t keep_values(accel__wandb_settings_t *settings, const accel_item_t *config)
 {
     accel_status_t status = ACCEL_OK;

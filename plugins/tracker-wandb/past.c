@@ -197,7 +197,7 @@ static accel_status_t inherit_config(past_t *past)
             continue;
         accel__wandb_tree_print(old, &json, true);
         status = json.failed ? accel__wandb_fail_memory()
-                             : accel__wandb_config_default(settings, old->key, json.data);
+                             : accel__wandb_config_inherit(settings, old->key, json.data);
         accel__wandb_text_free(&json);
     }
     return status;
@@ -262,7 +262,7 @@ static accel_status_t inherit(past_t *past)
     run->resumed = true;
     run->features.resumed = true;
     run->step = run->starting_step = past->step + 1;
-    run->earlier_runtime = past->runtime;
+    run->past_runtime = past->runtime;
     if (!settings->run_name) {
         settings->run_name = past->name;
         past->name = NULL;

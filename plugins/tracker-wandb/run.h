@@ -173,7 +173,6 @@ typedef struct {
     bool row_open, warned_step;
     int64_t step;
     double row_timestamp, last_timestamp;
-    double earlier_runtime;             /* seconds, of the processes that the run goes on from */
     int64_t starting_step, num_dropped; /* dropped: values logged to a step that was over */
     accel__wandb_summary_t summary;
     accel__wandb_definitions_t definitions;
@@ -244,9 +243,6 @@ accel_status_t accel__wandb_run_save(accel__wandb_run_t *run, const char *glob,
 const char *accel__wandb_fact(accel__wandb_run_t *run, const char *what);
 /* A value that the run had before, as JSON, where the program gave none. */
 accel_status_t accel__wandb_config_inherit(accel__wandb_settings_t *settings, const char *key,
-                                           const char *json);
-/* A value for a key that has none. */
-accel_status_t accel__wandb_config_default(accel__wandb_settings_t *settings, const char *key,
                                            const char *json);
 /* The configuration as a JSON object. */
 void accel__wandb_config_json(const accel__wandb_run_t *run, accel__wandb_text_t *text);

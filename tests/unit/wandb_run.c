@@ -231,6 +231,41 @@ static void a_run_goes_on_where_earlier_ones_ended(void)
     CHECK_INT(ACCEL_OK, accel_wandb_run_finish(run, 0));
 }
 
+/* A run that logs one row; that row's "_runtime". */
+static double log_a_row(const accel_item_t *arguments, useconds_t pause)
+{
+    accel_wandb_run_t *run = begin(arguments);
+    accel__wandb_reader_t reader;
+    double runtime = -1;
+    char *path = log_of(run);
+    usleep(pause);
+    CHECK_INT(ACCEL_OK, accel_wandb_run_log(run, ACCEL_DICT("x", 1), ACCEL_NO_STEP));
+    CHECK_INT(ACCEL_OK, accel_wandb_run_finish(run, 0));
+    CHECK_INT(ACCEL_OK, accel__wandb_reader_open(&reader, path));
+    while (accel__wandb_reader_next(&reader) == ACCEL__WANDB_READ_RECORD) {
+        Wandb__Record *record =
+            wandb__record__unpack(NULL, reader.record.length, (const uint8_t *)reader.record.data);
+        for (size_t i = 0; record->history && i < record->history->n_item; i++) {
+            const Wandb__Item *item = record->history->item[i];
+            if (!strcmp(item->nested_key[0], "_runtime"))
+                runtime = strtod(item->value_json, NULL);
+        }
+        wandb__record__free_unpacked(record, NULL);
+    }
+    accel__wandb_reader_close(&reader);
+    free(path);
+    return runtime;
+}
+
+static void the_time_of_a_run_goes_on(void)
+{
+    set_up();
+    double first = log_a_row(ACCEL_DICT("project", "p", "id", "clock"), 500000);
+    double second = log_a_row(ACCEL_DICT("project", "p", "id", "clock", "resume", "allow"), 0);
+    CHECK(first >= 0.5);
+    CHECK(second > first);
+}
+
 /* ---- keys and addresses ---- */
 
 static const char key[] = "0123456789abcdef0123456789abcdef01234567";
@@ -290,5 +325,5 @@ static void keys_have_their_shape_and_are_not_shown(void)
 
 TEST_MAIN(TEST(many_threads_log_async), TEST(many_threads_log_sync),
           TEST(hostile_values_leave_a_whole_log), TEST(wrong_calls_are_errors),
-          TEST(a_run_goes_on_where_earlier_ones_ended), TEST(netrc_is_read_as_python_reads_it),
-          TEST(keys_have_their_shape_and_are_not_shown))
+          TEST(a_run_goes_on_where_earlier_ones_ended), TEST(the_time_of_a_run_goes_on),
+          TEST(netrc_is_read_as_python_reads_it), TEST(keys_have_their_shape_and_are_not_shown))
