@@ -173,14 +173,17 @@ Wandb__GitRepoRecord *accel__wandb_git_record(accel__wandb_run_t *run)
         accel__wandb_git_find(settings->git_root ? settings->git_root : settings->root_dir,
                               settings->git_remote ? settings->git_remote : "origin", &url,
                               &commit);
-    const char *shown_url = settings->git_remote_url ? settings->git_remote_url : url;
+    if (settings->git_remote_url) { /* those that CI systems give have a token in them */
+        free(url);
+        url = without_user(settings->git_remote_url);
+    }
     const char *shown_commit = settings->git_commit ? settings->git_commit : commit;
     Wandb__GitRepoRecord *record = NULL;
-    if ((shown_url || shown_commit) && !settings->disable_git) {
+    if ((url || shown_commit) && !settings->disable_git) {
         record = accel__wandb_new(run, &wandb__git_repo_record__descriptor);
-        if (shown_url)
+        if (url)
             accel__wandb_put(run, &record->remote_url,
-                             accel__wandb_arena_copy(&run->arena, shown_url, strlen(shown_url)));
+                             accel__wandb_arena_copy(&run->arena, url, strlen(url)));
         if (shown_commit)
             accel__wandb_put(
                 run, &record->commit,
