@@ -46,6 +46,9 @@ def test_one_run():
             "sync", "--include-synced", "--no-mark-synced", "-e", "they", "-p", "theirs",
             "--id", "copy", first)[1])
         equal([0, 1], place.rows()["copy"])
+        contains("2 runs sent", place.accel("sync", "--include-synced")[1], "to where they were")
+        equal({"one": [0, 1], "two": [0, 1], "copy": [0, 1]}, place.rows())
+        equal([], place.server.problems)
 
 
 def test_where_runs_are():

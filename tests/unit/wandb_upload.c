@@ -490,10 +490,17 @@ static void syncstate_is_of_one_run(void)
     CHECK_INT(2, (long long)found.history);
     CHECK_INT(3, (long long)found.events);
     CHECK_INT(4, (long long)found.output);
+    state.history = 9;
+    for (int i = 0; i < 2; i++) /* another run's places do not touch this one's */
+        CHECK_OK(accel__wandb_syncstate_save(fd, log, &there, &state));
+    CHECK(accel__wandb_syncstate_load(fd, &here, &found));
+    CHECK_INT(2, (long long)found.history);
+    CHECK(accel__wandb_syncstate_load(fd, &there, &found));
+    CHECK_INT(9, (long long)found.history);
     CHECK_STATUS(ACCEL_ERR_STATE, accel__wandb_syncstate_open(log, &second));
     close(fd);
     CHECK_OK(accel__wandb_syncstate_open(log, &second));
-    CHECK(pwrite(second, "{", 1, 10) == 1); /* damaged: as if there were none */
+    CHECK(pwrite(second, "x", 1, 0) == 1); /* damaged: as if there were none */
     CHECK(!accel__wandb_syncstate_load(second, &here, &found));
     close(second);
 }

@@ -11,7 +11,7 @@
 
 #include "../text.h"
 
-enum { LARGEST = 64 << 10 };
+enum { LARGEST = 64 << 10, MOST_DESTINATIONS = 64 };
 
 accel_status_t accel__wandb_syncstate_open(const char *log_path, int *fd)
 {
@@ -61,31 +61,62 @@ static bool is(json_t *object, const char *key, const char *wanted)
     return found && !strcmp(found, wanted);
 }
 
+/* The entry of a destination in the list of them, or the list's size. */
+static size_t find(json_t *list, const accel__wandb_destination_t *destination)
+{
+    size_t i;
+    json_t *entry;
+    json_array_foreach(list, i, entry)
+    {
+        if (is(entry, "server", destination->server) && is(entry, "entity", destination->entity) &&
+            is(entry, "project", destination->project) && is(entry, "run_id", destination->run_id))
+            return i;
+    }
+    return json_array_size(list);
+}
+
 bool accel__wandb_syncstate_load(int fd, const accel__wandb_destination_t *destination,
                                  accel__wandb_syncstate_t *state)
 {
-    json_t *json = read_json(fd), *own = json_object_get(json, "accel");
-    bool found = is(own, "server", destination->server) && is(own, "entity", destination->entity) &&
-                 is(own, "project", destination->project) &&
-                 is(own, "run_id", destination->run_id) &&
-                 number(json, "starting_step", &state->starting_step) &&
-                 number(json, "starting_runtime", &state->starting_runtime) &&
-                 number(own, "history", &state->history) && number(own, "events", &state->events) &&
-                 number(own, "output", &state->output);
+    json_t *json = read_json(fd), *list = json_object_get(json, "accel");
+    json_t *entry = json_array_get(list, find(list, destination));
+    bool found = number(entry, "starting_step", &state->starting_step) &&
+                 number(entry, "starting_runtime", &state->starting_runtime) &&
+                 number(entry, "history", &state->history) &&
+                 number(entry, "events", &state->events) && number(entry, "output", &state->output);
     json_decref(json);
     return found;
+}
+
+/* The list with this state of the destination, behind those of others; the oldest is let go. */
+static json_t *list_with(json_t *old, const accel__wandb_destination_t *destination,
+                         const accel__wandb_syncstate_t *state)
+{
+    json_t *list = json_is_array(old) ? json_incref(old) : json_array();
+    size_t place = find(list, destination);
+    if (place < json_array_size(list))
+        json_array_remove(list, place);
+    else if (json_array_size(list) >= MOST_DESTINATIONS)
+        json_array_remove(list, 0);
+    json_t *entry = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "server", destination->server, "entity",
+        destination->entity, "project", destination->project, "run_id", destination->run_id,
+        "starting_step", (json_int_t)state->starting_step, "starting_runtime",
+        (json_int_t)state->starting_runtime, "history", (json_int_t)state->history, "events",
+        (json_int_t)state->events, "output", (json_int_t)state->output);
+    json_array_append_new(list, entry);
+    return list;
 }
 
 accel_status_t accel__wandb_syncstate_save(int fd, const char *log_path,
                                            const accel__wandb_destination_t *destination,
                                            const accel__wandb_syncstate_t *state)
 {
-    json_t *json = json_pack(
-        "{s:I, s:I, s:{s:s, s:s, s:s, s:s, s:I, s:I, s:I}}", "starting_step",
-        (json_int_t)state->starting_step, "starting_runtime", (json_int_t)state->starting_runtime,
-        "accel", "server", destination->server, "entity", destination->entity, "project",
-        destination->project, "run_id", destination->run_id, "history", (json_int_t)state->history,
-        "events", (json_int_t)state->events, "output", (json_int_t)state->output);
+    json_t *old = read_json(fd);
+    json_t *json = json_pack("{s:I, s:I, s:o}", "starting_step", (json_int_t)state->starting_step,
+                             "starting_runtime", (json_int_t)state->starting_runtime, "accel",
+                             list_with(json_object_get(old, "accel"), destination, state));
+    json_decref(old);
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     accel_status_t status = text ? ACCEL_OK : accel__wandb_fail_memory();
     size_t size = text ? strlen(text) : 0;

@@ -2,7 +2,8 @@
 /* LOG.syncstate: where the lines of a log belong in its run. Written before the first line is sent,
  * so that whoever sends the log again, wholly or from where it broke off, sends each line to the
  * same place: nothing is missing then, and nothing is there twice. The stock client writes
- * starting_step and starting_runtime; the rest is under "accel". */
+ * starting_step and starting_runtime; the rest is under "accel", for each run that the log was sent
+ * to. */
 #ifndef ACCEL_TRACKER_WANDB_SYNCSTATE_H
 #define ACCEL_TRACKER_WANDB_SYNCSTATE_H
 
@@ -14,7 +15,7 @@ typedef struct {
     int64_t history, events, output; /* line numbers of the log's first lines */
 } accel__wandb_syncstate_t;
 
-/* Which run the lines were sent to; a log that goes to another starts anew. */
+/* Which run the lines were sent to; in another one they have other places. */
 typedef struct {
     const char *server, *entity, *project, *run_id;
 } accel__wandb_destination_t;
