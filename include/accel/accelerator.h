@@ -57,15 +57,15 @@ typedef struct accel_options {
      * NULL: "no". Without effect on one rank. */
     const char *comm_hook;
     const accel_gradient_accumulation_options_t *gradient_accumulation; /* NULL: the defaults */
-    int32_t gradient_accumulation_steps; /* 0: ACCELERATE_GRADIENT_ACCUMULATION_STEPS, else 1 */
+    int32_t gradient_accumulation_steps;  /* 0: ACCELERATE_GRADIENT_ACCUMULATION_STEPS, else 1 */
     accel_gradients_t gradients;
     /* Off: accel_scheduler_step() always advances, by one. Default: on: with the optimizer. */
     accel_tristate_t step_scheduler_with_optimizer;
     /* Accelerate's rule, for schedules that were sized for one process: with each optimizer step
      * they advance by the number of processes, unless split_batches is on. Default: off. */
     accel_tristate_t scale_scheduler_steps;
-    accel_tristate_t split_batches;    /* default of the loaders; default: off */
-    accel_tristate_t even_batches;     /* default of the loaders; default: on */
+    accel_tristate_t split_batches; /* default of the loaders; default: off */
+    accel_tristate_t even_batches;  /* default of the loaders; default: on */
     accel_tristate_t dispatch_batches; /* default of the loaders; default: on for streams */
     /* Of trackers: "async" or "sync"; NULL: ACCEL_JOURNAL, else "async". */
     const char *journal;
@@ -101,10 +101,7 @@ ACCEL_API bool accel_is_last_process(const accel_t *accelerator);
 ACCEL_API bool accel_is_process(const accel_t *accelerator, int32_t process_index);
 ACCEL_API bool accel_is_local_process(const accel_t *accelerator, int32_t local_process_index);
 
-#define ACCEL__IF(condition) \
-    if (!(condition))        \
-        ((void)0);           \
-    else
+#define ACCEL__IF(condition) if (!(condition)) ((void)0); else
 
 /* ACCEL_ON_MAIN_PROCESS(accelerator) { ... }: the block runs there only. */
 #define ACCEL_ON_MAIN_PROCESS(accelerator) ACCEL__IF(accel_is_main_process(accelerator))
@@ -130,14 +127,14 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_local_main_process_first_end(acce
 
 /* ACCEL_MAIN_PROCESS_FIRST(accelerator) { ... }: the block between _begin and _end, which end
  * the program if they fail. Do not leave it by break, return or goto. */
-#define ACCEL_MAIN_PROCESS_FIRST(accelerator)                                                      \
+#define ACCEL_MAIN_PROCESS_FIRST(accelerator)                                                    \
     for (bool accel__first = ACCEL_CHECK(accel_main_process_first_begin(accelerator)) == ACCEL_OK; \
-         accel__first;                                                                             \
+         accel__first;                                                                           \
          accel__first = ACCEL_CHECK(accel_main_process_first_end(accelerator)) != ACCEL_OK)
-#define ACCEL_LOCAL_MAIN_PROCESS_FIRST(accelerator)                                      \
-    for (bool accel__first =                                                             \
-             ACCEL_CHECK(accel_local_main_process_first_begin(accelerator)) == ACCEL_OK; \
-         accel__first;                                                                   \
+#define ACCEL_LOCAL_MAIN_PROCESS_FIRST(accelerator)                                              \
+    for (bool accel__first =                                                                     \
+             ACCEL_CHECK(accel_local_main_process_first_begin(accelerator)) == ACCEL_OK;         \
+         accel__first;                                                                           \
          accel__first = ACCEL_CHECK(accel_local_main_process_first_end(accelerator)) != ACCEL_OK)
 
 /* ---- one for all ---- */
@@ -197,7 +194,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_free_memory(accel_t *accelerator)
 
 /* Run the model's backward with accel_gradient_scale(); at a sync step the gradients then
  * count as complete. A model without a backward callback: call it after your own. With
- * ACCEL_GRADIENTS_AVERAGED it is collective at sync steps, else local. */
+ * ACCEL_GRADIENTS_AVERAGED it is collective at sync steps, else local. Ranks that have called it
+ * unequally often since the last step are named by the next: ACCEL_ERR_MISMATCH. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_backward(accel_t *accelerator, accel_model_t *model);
 
 /* accel_backward() with a weight >= 0 for this batch, say its number of tokens that count: the
@@ -270,8 +268,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_unscale_gradients(accel_t *accele
  * that are averaged on every rank, at once. Clear the gradients before the next backward.
  * Collective; does nothing off a sync step (*norm = 0). */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_clip_grad_norm(accel_t *accelerator,
-                                                              accel_model_t *model, double max_norm,
-                                                              double *norm);
+                                                              accel_model_t *model,
+                                                              double max_norm, double *norm);
 
 /* clip_grad_value_: limit every averaged gradient to -clip_value .. clip_value. Otherwise as
  * accel_clip_grad_norm(). */
@@ -304,8 +302,8 @@ ACCEL_API bool accel_step_was_skipped(const accel_t *accelerator);
 /* For checkpoints: what the loss scaling has come to. Setting it: the same on every rank,
  * between a step and the next backward; ACCEL_ERR_STATE where no loss is scaled. */
 ACCEL_API accel_grad_scaler_state_t accel_get_grad_scaler_state(const accel_t *accelerator);
-ACCEL_API ACCEL_NODISCARD accel_status_t
-accel_set_grad_scaler_state(accel_t *accelerator, const accel_grad_scaler_state_t *state);
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_set_grad_scaler_state(
+    accel_t *accelerator, const accel_grad_scaler_state_t *state);
 
 /* ---- ranks with different numbers of batches ---- */
 
@@ -353,11 +351,9 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_broadcast(accel_t *accelerator,
 /* A copy whose extent `dim` (negative: from the end) is the largest of all ranks', filled
  * with pad_index at the end, or at the start with pad_first. A `dim` the tensor does not
  * have: an unchanged copy, as upstream. *padded is the caller's. */
-ACCEL_API ACCEL_NODISCARD accel_status_t accel_pad_across_processes(accel_t *accelerator,
-                                                                    const accel_tensor_t *tensor,
-                                                                    int32_t dim, double pad_index,
-                                                                    bool pad_first,
-                                                                    accel_tensor_t **padded);
+ACCEL_API ACCEL_NODISCARD accel_status_t
+accel_pad_across_processes(accel_t *accelerator, const accel_tensor_t *tensor, int32_t dim,
+                           double pad_index, bool pad_first, accel_tensor_t **padded);
 
 /* gather_object: every process's bytes, on every process, in rank order. The sizes may differ,
  * and be 0. *objects is the caller's (accel_objects_destroy). */
