@@ -84,7 +84,8 @@ static int buffering(const stream_t *stream)
     bool untouched = size == 0;
     if (size == 1 || (untouched && stream->is_stderr))
         return _IONBF;
-    if (untouched ? isatty(fileno(stream->real)) == 1 : __flbf(stream->real))
+    /* setvbuf() without a buffer leaves a stream untouched but for this mark */
+    if (__flbf(stream->real) || (untouched && isatty(fileno(stream->real)) == 1))
         return _IOLBF;
     return _IOFBF;
 }
