@@ -555,7 +555,7 @@ static void check_program(const program_t *program)
 static void programs_train_as_a_serial_one_would(void)
 {
     uint64_t seed = number_from_environment("ACCEL_TEST_SEED", (uint64_t)accel__clock_ns());
-    uint64_t count = number_from_environment("ACCEL_TEST_PROGRAMS", 1000);
+    uint64_t count = number_from_environment("ACCEL_TEST_PROGRAMS", 2000);
 
     printf("ACCEL_TEST_SEED=%" PRIu64 "\n", seed);
     fflush(stdout);
@@ -593,7 +593,7 @@ static void one_out_of_step_is_always_told(void)
     static const char *const told[] = {"",         "accel_backward", "accel_backward_weighted",
                                        "learning", "max_norm",       "rank"};
     uint64_t seed = number_from_environment("ACCEL_TEST_SEED", (uint64_t)accel__clock_ns());
-    uint64_t count = number_from_environment("ACCEL_TEST_PROGRAMS", 500);
+    uint64_t count = number_from_environment("ACCEL_TEST_PROGRAMS", 1000);
 
     printf("ACCEL_TEST_SEED=%" PRIu64 "\n", seed);
     fflush(stdout);
