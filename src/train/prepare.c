@@ -227,6 +227,9 @@ void accel__model_unprepare(accel_model_t *model)
         restore(model);
     accel__overlap_free(&model->overlap);
     accel__arena_release(&model->arena);
+    model->state->no_sync_depth -= model->no_sync_depth; /* scopes end with what they were of */
+    model->no_sync_depth = model->trigger_sync_depth = 0;
+    accel__share_forget(&model->share);
     model->state = NULL;
 }
 

@@ -385,7 +385,9 @@ static void free_memory_on_ranks(int rank, int size)
     CHECK_OK(accel_prepare_loader(world.accelerator, loader));
     CHECK(world.net.parameters[0] != block);
     step(&world);
+    CHECK_OK(accel_no_sync_begin(world.accelerator, world.model));
     CHECK_OK(accel_free_memory(world.accelerator));
+    CHECK(accel_is_sync_step(world.accelerator));
     CHECK(world.net.parameters[0] == block);
     CHECK_INT(1, accel_loader_shard(loader).num_processes);
     CHECK_STATUS(ACCEL_ERR_STATE, accel_backward(world.accelerator, world.model));
