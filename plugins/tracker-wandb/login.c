@@ -161,7 +161,7 @@ static accel_status_t write_host(const char *path, const char *host)
         error ? accel__wandb_fail_errno(ACCEL_ERR_IO, error, "cannot make the folder of", path)
               : accel__wandb_read_whole(path, &old);
     if (!status) {
-        put_settings(&text, old, host);
+        put_settings(&text, old ? old : "", host);
         status = text.failed ? accel__wandb_fail_memory()
                              : accel__wandb_replace_file(path, text.data, text.length);
     }

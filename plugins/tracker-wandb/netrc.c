@@ -288,7 +288,7 @@ accel_status_t accel__wandb_netrc_save(const char *path, const char *machine, co
     accel__wandb_text_t text = {0};
     char *original;
     accel_status_t status = accel__wandb_read_whole(path, &original);
-    if (status)
+    if (status || !original)
         return status;
     status = compose_readable(&text, path, original, machine, password);
     if (!status)
