@@ -23,7 +23,7 @@ PUBLIC = {
     "track.h": "track", "wandb.h": "track", "plugin/tracker_v1.h": "track",
     "plugin/wandb_v1.h": "track",
     "launch.h": "launch", "safetensors.h": "checkpoint", "accelerator.h": "accelerator",
-    "accel.h": "accelerator", "logger.h": "accelerator", "profile.h": "accelerator",
+    "accel.h": "accelerator", "torch.h": "accelerator", "logger.h": "accelerator", "profile.h": "accelerator",
     "progress.h": "accelerator", "utils.h": "accelerator",
 }
 STANDARD = {"stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h"}
