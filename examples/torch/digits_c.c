@@ -22,8 +22,7 @@ static accel_tensor_t rows(const accel_tensor_t *tensor, int64_t shape[], int64_
         shape[i] = tensor->shape[i];
     shape[0] = last - first;
     part.shape = shape;
-    part.data =
-        (char *)tensor->data + first * row * (int64_t)accel_dtype_size(tensor->dtype);
+    part.data = (char *)tensor->data + first * row * (int64_t)accel_dtype_size(tensor->dtype);
     return part;
 }
 
@@ -89,8 +88,7 @@ int main(void)
         ACCEL_LOADER_OPTIONS(.batch_size = BATCH, .split_batches = ACCEL_ON, .shuffle = true),
         &loader));
     ACCEL_CHECK(accel_scheduler_create(
-        optimizer,
-        ACCEL_SCHEDULER_OPTIONS(.name = "cosine", .num_training_steps = steps),
+        optimizer, ACCEL_SCHEDULER_OPTIONS(.name = "cosine", .num_training_steps = steps),
         &scheduler));
     ACCEL_CHECK(accel_prepare(accelerator, model, optimizer, loader, scheduler));
     for (int64_t epoch = 0; epoch < EPOCHS; epoch++) {

@@ -36,8 +36,8 @@ static void infer(accel_torch_module_t *module, const accel_tensor_t *inputs, in
     batch.shape = shape;
     for (int64_t at = 0; at < count; at += BATCH) {
         shape[0] = count - at < BATCH ? count - at : BATCH;
-        batch.data = (char *)inputs->data +
-                     (first + at) * row * (int64_t)accel_dtype_size(inputs->dtype);
+        batch.data =
+            (char *)inputs->data + (first + at) * row * (int64_t)accel_dtype_size(inputs->dtype);
         ACCEL_CHECK(accel_torch_forward(module, &batch, 1));
         ACCEL_CHECK(accel_torch_output(module, 0, &scores));
         for (int64_t i = 0; i < shape[0]; i++)

@@ -158,15 +158,19 @@ accel_status_t accel_torch_tensor(accel_torch_module_t *module, int64_t index,
     return with(module, "accel_torch_tensor", [&] {
         require(tensor, "tensor");
         if (index < 0 || index >= accel_torch_num_tensors(module))
-            throw Error(ACCEL_ERR_INVALID,
-                        "there is no tensor " + std::to_string(index) + "; the module has " +
-                            std::to_string(accel_torch_num_tensors(module)));
+            throw Error(ACCEL_ERR_INVALID, "there is no tensor " + std::to_string(index) +
+                                               "; the module has " +
+                                               std::to_string(accel_torch_num_tensors(module)));
         module->place();
         const engine::Block &block = module->blocks()[static_cast<size_t>(index)];
-        *tensor = {block.names[0].c_str(), block.kind,
-                   block.dtype,            static_cast<int32_t>(block.shape.size()),
-                   block.shape.data(),     block.dtype,
-                   block.value,            block.kind == ACCEL_TRAINABLE ? block.slot : nullptr};
+        *tensor = {block.names[0].c_str(),
+                   block.kind,
+                   block.dtype,
+                   static_cast<int32_t>(block.shape.size()),
+                   block.shape.data(),
+                   block.dtype,
+                   block.value,
+                   block.kind == ACCEL_TRAINABLE ? block.slot : nullptr};
     });
 }
 

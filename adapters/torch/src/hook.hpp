@@ -27,7 +27,10 @@ public:
         torch::autograd::impl::set_post_acc_grad_hooks(tensor_,
                                                        std::make_unique<Call>(std::move(ready)));
     }
-    ~Hook() { torch::autograd::impl::set_post_acc_grad_hooks(tensor_, nullptr); }
+    ~Hook()
+    {
+        torch::autograd::impl::set_post_acc_grad_hooks(tensor_, nullptr);
+    }
 
 private:
     struct Call : torch::autograd::PostAccumulateGradHook {
@@ -43,7 +46,10 @@ private:
           key_(accumulator_->add_post_hook(std::make_unique<Call>(std::move(ready))))
     {
     }
-    ~Hook() { accumulator_->del_post_hook(key_); }
+    ~Hook()
+    {
+        accumulator_->del_post_hook(key_);
+    }
 
 private:
     struct Call : torch::autograd::FunctionPostHook {

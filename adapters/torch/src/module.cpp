@@ -116,10 +116,9 @@ void accel_torch_module::find_buffers()
         if (at == buffers.size())
             throw Error(ACCEL_ERR_STATE, "buffer '" + block.names[0] + "' is gone");
         if (buffers[at].second.nbytes() != block.tensor.nbytes())
-            throw Error(ACCEL_ERR_UNSUPPORTED,
-                        "buffer '" + block.names[0] + "' became " +
-                            engine::describe(buffers[at].second) + "; it was " +
-                            engine::describe(block.tensor));
+            throw Error(ACCEL_ERR_UNSUPPORTED, "buffer '" + block.names[0] + "' became " +
+                                                   engine::describe(buffers[at].second) +
+                                                   "; it was " + engine::describe(block.tensor));
         block.tensor = buffers[at].second.contiguous();
         block.value = block.placed = block.tensor.data_ptr();
     }

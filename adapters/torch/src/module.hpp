@@ -58,7 +58,7 @@ struct Run {
     Tensors inputs, outputs;
     std::vector<uint64_t> prints; /* of the inputs */
     std::vector<std::unique_ptr<accel::detail::TensorView>> views;
-    bool done = false; /* backward was here */
+    bool done = false;              /* backward was here */
     at::Tensor root, root_gradient; /* where backward begins; undefined: 1 */
 };
 

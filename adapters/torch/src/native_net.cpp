@@ -73,12 +73,12 @@ const accel::ModuleList &open_library(const std::string &path)
     std::memcpy(&modules, &symbol, sizeof(modules));
     const accel::ModuleList &list = *modules();
     if (list.torch_version != ACCEL_TORCH_VERSION)
-        throw Error(ACCEL_ERR_UNSUPPORTED,
-                    "'" + path + "' was compiled against libtorch " +
-                        std::to_string(list.torch_version / 100) + "." +
-                        std::to_string(list.torch_version % 100) +
-                        ", and libaccel_torch against " + std::to_string(TORCH_VERSION_MAJOR) + "." +
-                        std::to_string(TORCH_VERSION_MINOR));
+        throw Error(ACCEL_ERR_UNSUPPORTED, "'" + path + "' was compiled against libtorch " +
+                                               std::to_string(list.torch_version / 100) + "." +
+                                               std::to_string(list.torch_version % 100) +
+                                               ", and libaccel_torch against " +
+                                               std::to_string(TORCH_VERSION_MAJOR) + "." +
+                                               std::to_string(TORCH_VERSION_MINOR));
     return list;
 }
 } // namespace

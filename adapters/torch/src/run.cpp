@@ -121,7 +121,8 @@ double accel_torch_module::cross_entropy(const accel_tensor_t *target)
 {
     return begin_at_loss(target, [](const at::Tensor &logits, const at::Tensor &classes) {
         if (logits.dim() < 1 || logits.numel() == 0 ||
-            logits.numel() / logits.size(-1) != classes.numel() || classes.scalar_type() != at::kLong)
+            logits.numel() / logits.size(-1) != classes.numel() ||
+            classes.scalar_type() != at::kLong)
             throw Error(ACCEL_ERR_INVALID, "the target is " + engine::describe(classes) +
                                                " for logits " + engine::describe(logits) +
                                                "; expected Long, a class for each row");
@@ -134,7 +135,8 @@ double accel_torch_module::mse_loss(const accel_tensor_t *target)
     return begin_at_loss(target, [](const at::Tensor &output, const at::Tensor &values) {
         if (output.sizes() != values.sizes() || !values.is_floating_point())
             throw Error(ACCEL_ERR_INVALID, "the target is " + engine::describe(values) +
-                                               "; expected the output's " + engine::describe(output));
+                                               "; expected the output's " +
+                                               engine::describe(output));
         return at::mse_loss(output, values);
     });
 }
@@ -166,12 +168,14 @@ void accel_torch_module::check_inputs() const
 void accel_torch_module::backward(double scale)
 {
     if (run_.done)
-        throw Error(ACCEL_ERR_STATE, "there was a backward already: call accel_torch_forward() first");
+        throw Error(ACCEL_ERR_STATE,
+                    "there was a backward already: call accel_torch_forward() first");
     if (!run_.root.defined())
         begin_at(find_output(0));
     if (!run_.root.requires_grad())
-        throw Error(ACCEL_ERR_STATE, "nothing that backward reaches is trained: were gradients off, "
-                                     "or is every parameter frozen?");
+        throw Error(ACCEL_ERR_STATE,
+                    "nothing that backward reaches is trained: were gradients off, "
+                    "or is every parameter frozen?");
     check_inputs();
     place();
     at::Tensor root = std::move(run_.root), gradient = std::move(run_.root_gradient);

@@ -139,7 +139,8 @@ std::unique_ptr<Net> load_script(const std::string &path, bool jit_optimize)
     try {
         return std::make_unique<ScriptNet>(path, jit_optimize);
     } catch (const c10::Error &error) {
-        throw Error(ACCEL_ERR_FORMAT, "'" + path + "' is no TorchScript archive of this libtorch: " +
+        throw Error(ACCEL_ERR_FORMAT, "'" + path +
+                                          "' is no TorchScript archive of this libtorch: " +
                                           one_line(error.what_without_backtrace()));
     }
 }

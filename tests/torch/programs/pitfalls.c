@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What goes wrong with <accel/torch.h>, and what is said of it; run by tests/oracle/torch_c_pitfalls.py
- * in a folder of archives. */
+/* What goes wrong with <accel/torch.h>, and what is said of it; run by
+ * tests/oracle/torch_c_pitfalls.py in a folder of archives. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,12 +9,12 @@
 #include <accel/accel.h>
 #include <accel/torch.h>
 
-#define EXPECT(condition)                                                         \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);       \
-            exit(1);                                                              \
-        }                                                                         \
+#define EXPECT(condition)                                                   \
+    do {                                                                    \
+        if (!(condition)) {                                                 \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            exit(1);                                                        \
+        }                                                                   \
     } while (0)
 
 /* `call` fails like this, in one line that says this. */
@@ -46,12 +46,14 @@ static void files(void)
 
     FAILS(ACCEL_ERR_NOT_FOUND, "none.pt", accel_torch_load("none.pt", NULL, &module));
     FAILS(ACCEL_ERR_FORMAT, "bad.pt", accel_torch_load("bad.pt", NULL, &module));
-    FAILS(ACCEL_ERR_NOT_FOUND, "none.so", accel_torch_create("./none.so", "net", NULL, NULL, &module));
+    FAILS(ACCEL_ERR_NOT_FOUND, "none.so",
+          accel_torch_create("./none.so", "net", NULL, NULL, &module));
     EXPECT(!module);
     module = load("mlp.pt");
     FAILS(ACCEL_ERR_NOT_FOUND, "none.safetensors",
           accel_torch_load_weights(module, "none.safetensors"));
-    FAILS(ACCEL_ERR_NOT_FOUND, "'fc2.weight'", accel_torch_load_weights(module, "part.safetensors"));
+    FAILS(ACCEL_ERR_NOT_FOUND, "'fc2.weight'",
+          accel_torch_load_weights(module, "part.safetensors"));
     FAILS(ACCEL_ERR_MISMATCH, "'fc1.bias'", accel_torch_map_weights(module, "wrong.safetensors"));
     accel_torch_destroy(module);
     accel_torch_destroy(NULL);
@@ -128,7 +130,8 @@ static void training(accel_torch_module_t *module)
     ACCEL_CHECK(accel_create(NULL, &accelerator));
     ACCEL_CHECK(accel_adamw_create(model, NULL, &optimizer));
     ACCEL_CHECK(accel_prepare(accelerator, model, optimizer, NULL, NULL));
-    FAILS(ACCEL_ERR_STATE, "before accel_prepare()", accel_torch_load_weights(module, "mlp.safetensors"));
+    FAILS(ACCEL_ERR_STATE, "before accel_prepare()",
+          accel_torch_load_weights(module, "mlp.safetensors"));
 
     memcpy(other, x, sizeof(x));
     ACCEL_CHECK(accel_torch_forward(module, ACCEL_TENSOR(other, ACCEL_F32, 3, 7), 1));

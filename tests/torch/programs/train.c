@@ -55,15 +55,16 @@ int main(int argc, char **argv)
         return 2;
     parts = atoll(argv[4]);
     share = parts / atoll(getenv("WORLD_SIZE") ? getenv("WORLD_SIZE") : "1");
-    ACCEL_CHECK(accel_create(
-        ACCEL_OPTIONS(.gradient_accumulation_steps = (int32_t)share), &accelerator));
+    ACCEL_CHECK(
+        accel_create(ACCEL_OPTIONS(.gradient_accumulation_steps = (int32_t)share), &accelerator));
     ACCEL_CHECK(accel_safetensors_open(argv[2], &data));
     ACCEL_CHECK(accel_safetensors_tensor(data, "x", &x));
     ACCEL_CHECK(accel_safetensors_tensor(data, "y", &y));
-    ACCEL_CHECK(accel_torch_load(argv[1], ACCEL_TORCH_OPTIONS(.accelerator = accelerator), &module));
+    ACCEL_CHECK(
+        accel_torch_load(argv[1], ACCEL_TORCH_OPTIONS(.accelerator = accelerator), &module));
     ACCEL_CHECK(accel_torch_model(module, &model));
-    ACCEL_CHECK(accel_adamw_create(
-        model, ACCEL_ADAMW_OPTIONS(.lr = 1e-2, .weight_decay = 0.1), &optimizer));
+    ACCEL_CHECK(accel_adamw_create(model, ACCEL_ADAMW_OPTIONS(.lr = 1e-2, .weight_decay = 0.1),
+                                   &optimizer));
     ACCEL_CHECK(accel_prepare(accelerator, model, optimizer, NULL, NULL));
     for (int64_t step = 0; step < x->shape[0]; step++)
         for (int64_t part = 0; part < share; part++) {

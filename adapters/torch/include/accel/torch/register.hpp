@@ -119,7 +119,7 @@ accel_torch_modules_v1()
 }
 
 /* At file scope, once a module; Module is a name without '::'. */
-#define ACCEL_TORCH_MODULE(name, Module)              \
+#define ACCEL_TORCH_MODULE(name, Module)                                 \
     [[maybe_unused]] static const bool accel_torch_registered_##Module = \
         accel::detail::register_module<Module>(name);
 
