@@ -7,6 +7,7 @@
 #include <accel/accel.h>
 #include <accel/launch.h>
 #include <accel/plugin/tracker_v1.h>
+#include <accel/torch.h>
 #include <accel/wandb.h>
 
 #include <stdio.h>
