@@ -126,7 +126,7 @@ static void many_threads_log_sync(void)
 static void hostile_values_leave_a_whole_log(void)
 {
     enum { KEYS = 1000, LONG = 5 << 20, DEPTH = 70 };
-    static char names[KEYS][8];
+    static char names[KEYS][16];
     static accel_item_t row[KEYS + 1], nested[DEPTH][2];
     int64_t last_step = -1;
     set_up();
