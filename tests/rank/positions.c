@@ -29,7 +29,7 @@ static void hear(void *context, accel_log_level_t level, const char *message)
 static void one_is_slow(int rank, int size)
 {
     accel_options_t options = accel_options_init();
-    static heard_t heard; /* of the process; with threads of rank 0, which is who speaks */
+    heard_t heard = {.count = 0}; /* rank 0, which is who speaks */
     accel_t *accelerator;
 
     options.watchdog_ms = 100;
@@ -66,7 +66,7 @@ static void a_slow_rank_is_named(void)
 static void one_is_slow_in_silence(int rank, int size)
 {
     accel_options_t options = accel_options_init();
-    static heard_t heard;
+    heard_t heard = {.count = 0};
     accel_t *accelerator = test_accelerator(options);
 
     if (rank == 0)
