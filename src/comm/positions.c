@@ -78,16 +78,11 @@ void accel__describe(const accel__record_t *record, char *text, size_t size)
 
 /* ---- the watchdog ---- */
 
-static bool is_missing(const accel_comm_t *comm, int32_t rank)
-{
-    return (int32_t)(atomic_load(&comm->segment->slots[rank].arrived) - comm->arrived) < 0;
-}
-
 /* One of those who wait is enough to say so. */
 static bool speaks(const accel_comm_t *comm)
 {
     for (int32_t r = 0; r < comm->world.rank; r++)
-        if (!is_missing(comm, r))
+        if (accel__has_arrived(comm, r))
             return false;
     return true;
 }
@@ -102,16 +97,14 @@ void accel__report_wait(const accel_comm_t *comm, double seconds)
     if (!speaks(comm))
         return;
     for (int32_t r = 0; r < comm->world.size; r++) {
-        uint64_t sequence = comm->sequence - (comm->announcing ? 1 : 0);
-
-        if (!is_missing(comm, r) || ++missing > 4)
+        if (accel__has_arrived(comm, r) || ++missing > 4)
             continue;
         put(&words, missing > 1 ? "; rank " : "rank ");
         put_number(&words, (uint64_t)r);
         put(&words, " (pid ");
         put_number(&words, (uint64_t)slots[r].pid);
         put(&words, "), whose last call was ");
-        put_record(&words, &slots[r].record[sequence & 1]);
+        put_record(&words, accel__last_record(comm, r));
     }
     if (missing > 4) {
         put(&words, "; and ");
@@ -120,7 +113,7 @@ void accel__report_wait(const accel_comm_t *comm, double seconds)
     }
     if (missing == 0)
         return;
-    accel__describe(&slots[comm->world.rank].record[comm->sequence & 1], here, sizeof(here));
+    accel__describe(accel__own_record(comm), here, sizeof(here));
     accel__log(ACCEL_LOG_WARNING, "rank %d has waited %.0f s in %s for %s", (int)comm->world.rank,
                seconds, here, text);
 }

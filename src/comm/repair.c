@@ -10,14 +10,9 @@
 
 #define POLL_NS 200000 /* a rare meeting, that may wait for a whole attempt to end */
 
-static accel__slot_t *slot(const accel_comm_t *comm, int32_t rank)
-{
-    return &comm->segment->slots[rank];
-}
-
 static bool has_come(const accel_comm_t *comm, int32_t rank)
 {
-    return (int32_t)(atomic_load(&slot(comm, rank)->repairs) - comm->repairs) >= 0;
+    return (int32_t)(atomic_load(&accel__slot_of(comm, rank)->repairs) - comm->repairs) >= 0;
 }
 
 static accel_status_t check_peers(const accel_comm_t *comm, const char *operation, uint64_t start)
@@ -27,7 +22,7 @@ static accel_status_t check_peers(const accel_comm_t *comm, const char *operatio
             continue;
         if (accel__is_lost(comm, r) && !has_come(comm, r))
             return accel__fail(ACCEL_ERR_REMOTE, "%s: rank %d (pid %d) died or left", operation,
-                               (int)r, (int)slot(comm, r)->pid);
+                               (int)r, (int)accel__slot_of(comm, r)->pid);
         if (accel__clock_ns() - start > comm->timeout_ns)
             return accel__fail(ACCEL_ERR_TIMEOUT, "%s: rank %d did not come within %g s", operation,
                                (int)r, (double)comm->timeout_ns * 1e-9);
@@ -42,7 +37,7 @@ static accel_status_t meet(accel_comm_t *comm, const char *operation)
     accel_status_t status = ACCEL_OK;
 
     comm->repairs++;
-    atomic_store(&slot(comm, comm->world.rank)->repairs, comm->repairs);
+    atomic_store(&accel__slot_of(comm, comm->world.rank)->repairs, comm->repairs);
     for (int32_t r = 0; r < comm->world.size && status == ACCEL_OK; r++)
         while (status == ACCEL_OK && !has_come(comm, r)) {
             nanosleep(&pause, NULL);
@@ -54,11 +49,11 @@ static accel_status_t meet(accel_comm_t *comm, const char *operation)
 /* Between the two meetings every rank puts back its own; rank 0 also what is common. */
 static void start_over(accel_comm_t *comm)
 {
-    accel__slot_t *own = slot(comm, comm->world.rank);
+    accel__slot_t *own = accel__slot_of(comm, comm->world.rank);
 
     for (int32_t r = 0; r < comm->world.size; r++)
-        if (slot(comm, r)->num_blocks > comm->num_blocks)
-            comm->num_blocks = slot(comm, r)->num_blocks;
+        if (accel__slot_of(comm, r)->num_blocks > comm->num_blocks)
+            comm->num_blocks = accel__slot_of(comm, r)->num_blocks;
     comm->sequence = comm->chunk = 0;
     comm->arrived = 0;
     comm->announcing = false;
@@ -92,7 +87,7 @@ static int32_t find_worst(const accel_comm_t *comm, accel_status_t *worst)
 
     *worst = ACCEL_OK;
     for (int32_t r = 0; r < comm->world.size; r++) {
-        accel_status_t verdict = (accel_status_t)slot(comm, r)->verdict;
+        accel_status_t verdict = (accel_status_t)accel__slot_of(comm, r)->verdict;
 
         /* running out of memory is the mildest: it asks for another attempt */
         if (verdict < ACCEL_OK && (rank < 0 || *worst == ACCEL_ERR_NO_MEMORY) &&
@@ -113,7 +108,7 @@ accel_status_t accel__comm_conclude(accel_comm_t *comm, const char *operation, a
 
     if (comm->world.size == 1)
         return alone(mine, worst);
-    own = slot(comm, comm->world.rank);
+    own = accel__slot_of(comm, comm->world.rank);
     own->verdict = own_verdict(comm, mine);
     own->num_blocks = comm->num_blocks;
     snprintf(own->error, sizeof(own->error), "%s", mine < ACCEL_OK ? accel_last_error() : "");
@@ -129,7 +124,7 @@ accel_status_t accel__comm_conclude(accel_comm_t *comm, const char *operation, a
         accel__fail(*worst, "%s", own->error);
     else if (rank >= 0)
         accel__fail(ACCEL_ERR_REMOTE, "%s: rank %d failed: %s", operation, (int)rank,
-                    slot(comm, rank)->error);
+                    accel__slot_of(comm, rank)->error);
     status = rank < 0 || rank == comm->world.rank ? *worst : ACCEL_ERR_REMOTE;
     if (meet(comm, operation) != ACCEL_OK)
         return *worst = accel__break(comm, ACCEL_ERR_REMOTE, accel_last_error());

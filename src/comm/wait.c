@@ -19,28 +19,6 @@
 
 #define SLICE_NS 20000000 /* 20 ms */
 
-static accel__slot_t *slot(const accel_comm_t *comm, int32_t rank)
-{
-    return &comm->segment->slots[rank];
-}
-
-/* ---- texts ---- */
-
-/* The operation that this rank is in. */
-static const accel__record_t *own_record(const accel_comm_t *comm)
-{
-    return &slot(comm, comm->world.rank)->record[comm->sequence & 1];
-}
-
-/* The last record of a peer that we wait for. Until our own call's first meeting it is that
- * of the call before: the peer may be writing the next at this moment. */
-static const accel__record_t *last_record(const accel_comm_t *comm, int32_t rank)
-{
-    uint64_t sequence = comm->sequence - (comm->announcing ? 1 : 0);
-
-    return &slot(comm, rank)->record[sequence & 1];
-}
-
 /* ---- breaking ---- */
 
 static void ring(accel__segment_t *segment)
@@ -95,15 +73,10 @@ static accel_status_t broken_by_other(accel_comm_t *comm, const accel__call_t *c
 
 /* ---- peers ---- */
 
-static bool has_arrived(const accel_comm_t *comm, int32_t rank)
-{
-    return (int32_t)(atomic_load(&slot(comm, rank)->arrived) - comm->arrived) >= 0;
-}
-
 static bool all_arrived(const accel_comm_t *comm)
 {
     for (int32_t r = 0; r < comm->world.size; r++)
-        if (!has_arrived(comm, r))
+        if (!accel__has_arrived(comm, r))
             return false;
     return true;
 }
@@ -128,7 +101,7 @@ static bool is_dead(const accel_comm_t *comm, int32_t rank)
 
 bool accel__is_lost(const accel_comm_t *comm, int32_t rank)
 {
-    return atomic_load(&slot(comm, rank)->left) != 0 || is_dead(comm, rank);
+    return atomic_load(&accel__slot_of(comm, rank)->left) != 0 || is_dead(comm, rank);
 }
 
 /* What the text about a lost rank ends with. */
@@ -137,12 +110,12 @@ static accel_status_t break_for(accel_comm_t *comm, accel_status_t cause, int32_
 {
     char here[192], there[192], text[ACCEL__ERROR_SIZE];
 
-    accel__describe(own_record(comm), here, sizeof(here));
-    accel__describe(last_record(comm, rank), there, sizeof(there));
+    accel__describe(accel__own_record(comm), here, sizeof(here));
+    accel__describe(accel__last_record(comm, rank), there, sizeof(there));
     snprintf(text, sizeof(text),
              "%s: rank %d (pid %d) %s; rank %d waits in %s, its last call was %s",
-             own_record(comm)->operation, (int)rank, (int)slot(comm, rank)->pid, what,
-             (int)comm->world.rank, here, there);
+             accel__own_record(comm)->operation, (int)rank, (int)accel__slot_of(comm, rank)->pid,
+             what, (int)comm->world.rank, here, there);
     return accel__break(comm, cause, text);
 }
 
@@ -151,13 +124,13 @@ static accel_status_t break_for(accel_comm_t *comm, accel_status_t cause, int32_
 static accel_status_t look_after_peers(accel_comm_t *comm)
 {
     for (int32_t r = 0; r < comm->world.size; r++) {
-        bool left = atomic_load(&slot(comm, r)->left) != 0;
+        bool left = atomic_load(&accel__slot_of(comm, r)->left) != 0;
 
         if (atomic_load(&comm->segment->broken) != 0)
             return ACCEL_OK; /* the cause is known, and better than its consequence */
-        if (left && !has_arrived(comm, r))
+        if (left && !accel__has_arrived(comm, r))
             return break_for(comm, ACCEL_ERR_REMOTE, r, "left before");
-        if (!left && is_dead(comm, r) && !atomic_load(&slot(comm, r)->left))
+        if (!left && is_dead(comm, r) && !atomic_load(&accel__slot_of(comm, r)->left))
             return break_for(comm, ACCEL_ERR_REMOTE, r, "died");
     }
     return ACCEL_OK;
@@ -169,7 +142,7 @@ static accel_status_t fail_timeout(accel_comm_t *comm)
 
     snprintf(what, sizeof(what), "did not come within %g s", (double)comm->timeout_ns * 1e-9);
     for (int32_t r = 0; r < comm->world.size; r++)
-        if (!has_arrived(comm, r))
+        if (!accel__has_arrived(comm, r))
             return break_for(comm, ACCEL_ERR_TIMEOUT, r, what);
     return ACCEL_OK; /* it came just now */
 }
@@ -229,7 +202,7 @@ static accel_status_t arrive(accel_comm_t *comm, const accel__call_t *call)
     uint64_t start, next_report = comm->watchdog_ns;
 
     comm->arrived++;
-    atomic_store(&slot(comm, comm->world.rank)->arrived, comm->arrived);
+    atomic_store(&accel__slot_of(comm, comm->world.rank)->arrived, comm->arrived);
     if (atomic_load(&segment->sleepers) != 0 && all_arrived(comm))
         ring(segment);
     if (spin(comm))
@@ -307,8 +280,8 @@ static void copy_name(char *name, const char *text)
 
 static accel_status_t fail_mismatch(accel_comm_t *comm, int32_t rank)
 {
-    const accel__record_t *a = &slot(comm, 0)->record[comm->sequence & 1];
-    const accel__record_t *b = &slot(comm, rank)->record[comm->sequence & 1];
+    const accel__record_t *a = &accel__slot_of(comm, 0)->record[comm->sequence & 1];
+    const accel__record_t *b = &accel__slot_of(comm, rank)->record[comm->sequence & 1];
     char first[192], second[192], text[ACCEL__ERROR_SIZE];
 
     accel__describe(a, first, sizeof(first));
@@ -327,12 +300,12 @@ static accel_status_t fail_mismatch(accel_comm_t *comm, int32_t rank)
 
 unsigned char *accel__payload(const accel_comm_t *comm, int32_t rank)
 {
-    return slot(comm, rank)->payload[comm->sequence & 1];
+    return accel__slot_of(comm, rank)->payload[comm->sequence & 1];
 }
 
 accel_status_t accel__announce(accel_comm_t *comm, const accel__call_t *call)
 {
-    accel__slot_t *own = slot(comm, comm->world.rank);
+    accel__slot_t *own = accel__slot_of(comm, comm->world.rank);
     uint32_t parity = (uint32_t)(comm->sequence & 1); /* the caller counted already */
     accel__record_t *record = &own->record[parity];
     accel_status_t status;
@@ -355,7 +328,8 @@ accel_status_t accel__announce(accel_comm_t *comm, const accel__call_t *call)
     if (status != ACCEL_OK)
         return status;
     for (int32_t r = 1; r < comm->world.size; r++)
-        if (slot(comm, r)->signature[parity] != slot(comm, 0)->signature[parity])
+        if (accel__slot_of(comm, r)->signature[parity] !=
+            accel__slot_of(comm, 0)->signature[parity])
             return fail_mismatch(comm, r);
     return ACCEL_OK;
 }

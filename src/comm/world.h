@@ -184,6 +184,33 @@ struct accel_comm {
     uint32_t pending; /* posted and not done */
 };
 
+/* ---- looking at the ranks ---- */
+
+static inline accel__slot_t *accel__slot_of(const accel_comm_t *comm, int32_t rank)
+{
+    return &comm->segment->slots[rank];
+}
+
+/* The operation that this rank is in. */
+static inline const accel__record_t *accel__own_record(const accel_comm_t *comm)
+{
+    return &accel__slot_of(comm, comm->world.rank)->record[comm->sequence & 1];
+}
+
+/* The last record of a peer that we wait for. Until our own call's first meeting it is that
+ * of the call before: the peer may be writing the next at this moment. */
+static inline const accel__record_t *accel__last_record(const accel_comm_t *comm, int32_t rank)
+{
+    uint64_t sequence = comm->sequence - (comm->announcing ? 1 : 0);
+
+    return &accel__slot_of(comm, rank)->record[sequence & 1];
+}
+
+static inline bool accel__has_arrived(const accel_comm_t *comm, int32_t rank)
+{
+    return (int32_t)(atomic_load(&accel__slot_of(comm, rank)->arrived) - comm->arrived) >= 0;
+}
+
 /* ---- carrying out (wait.c, collectives.c, request.c) ---- */
 
 /* Announce the call and come to its first meeting; checks that all ranks made the same. */
