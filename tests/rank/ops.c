@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "test.h"
 
+#include "elements.h"
 #include "ops/ops.h"
 
 static const accel_dtype_t all_dtypes[] = {ACCEL_F32, ACCEL_F64, ACCEL_F16, ACCEL_BF16,
@@ -27,33 +28,6 @@ static double value_at(const void *data, accel_dtype_t dtype, int64_t i)
         return ((const uint8_t *)data)[i];
     }
     return NAN;
-}
-
-static void set_at(void *data, accel_dtype_t dtype, int64_t i, double value)
-{
-    switch (dtype) {
-    case ACCEL_F32:
-        ((float *)data)[i] = (float)value;
-        break;
-    case ACCEL_F64:
-        ((double *)data)[i] = value;
-        break;
-    case ACCEL_F16:
-        ((uint16_t *)data)[i] = accel__f32_to_f16((float)value);
-        break;
-    case ACCEL_BF16:
-        ((uint16_t *)data)[i] = accel__f32_to_bf16((float)value);
-        break;
-    case ACCEL_I32:
-        ((int32_t *)data)[i] = (int32_t)value;
-        break;
-    case ACCEL_I64:
-        ((int64_t *)data)[i] = (int64_t)value;
-        break;
-    case ACCEL_U8:
-        ((uint8_t *)data)[i] = (uint8_t)value;
-        break;
-    }
 }
 
 /* Rank r brings r + 1 rows of two, all numbered on through the ranks. */

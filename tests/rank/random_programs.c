@@ -9,29 +9,8 @@
 #include <pthread.h>
 
 #include "base/base.h"
-
-/* ---- random numbers ---- */
-
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
-
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-static int64_t below(uint64_t *state, int64_t limit)
-{
-    return (int64_t)(next_random(state) % (uint64_t)limit);
-}
-
-static uint64_t number_from_environment(const char *name, uint64_t fallback)
-{
-    const char *text = getenv(name);
-
-    return text ? strtoull(text, NULL, 10) : fallback;
-}
+#include "elements.h"
+#include "random.h"
 
 /* ---- a program ---- */
 
@@ -112,40 +91,13 @@ static double value_of(const op_t *op, int64_t rank, int64_t i)
     return (double)(next_random(&state) % 40);
 }
 
-static void store(void *data, accel_dtype_t dtype, int64_t i, double value)
-{
-    switch (dtype) {
-    case ACCEL_F32:
-        ((float *)data)[i] = (float)value;
-        break;
-    case ACCEL_F64:
-        ((double *)data)[i] = value;
-        break;
-    case ACCEL_F16:
-        ((uint16_t *)data)[i] = accel__f32_to_f16((float)value);
-        break;
-    case ACCEL_BF16:
-        ((uint16_t *)data)[i] = accel__f32_to_bf16((float)value);
-        break;
-    case ACCEL_I32:
-        ((int32_t *)data)[i] = (int32_t)value;
-        break;
-    case ACCEL_I64:
-        ((int64_t *)data)[i] = (int64_t)value;
-        break;
-    case ACCEL_U8:
-        ((uint8_t *)data)[i] = (uint8_t)value;
-        break;
-    }
-}
-
 static void *make_elements(const op_t *op, int64_t rank, int64_t count)
 {
     void *data = calloc((size_t)count + 1, 8);
 
     CHECK(data);
     for (int64_t i = 0; i < count; i++)
-        store(data, op->dtype, i, value_of(op, rank, i));
+        set_at(data, op->dtype, i, value_of(op, rank, i));
     return data;
 }
 
@@ -156,7 +108,7 @@ static void check_element(const program_t *program, const op_t *op, const void *
     size_t width = accel_dtype_size(op->dtype);
     unsigned char reference[8];
 
-    store(reference, op->dtype, 0, expected);
+    set_at(reference, op->dtype, 0, expected);
     if (memcmp((const char *)data + (size_t)i * width, reference, width) != 0)
         test_fail(__FILE__, __LINE__, "seed %" PRIu64 ": element %" PRId64 " of kind %d is not %g",
                   program->seed, i, (int)op->kind, expected);
