@@ -139,7 +139,7 @@ void accel_torch_module::register_blocks()
             engine::check(accel_model_add_buffer(model_, name, block.dtype, ndim,
                                                  block.shape.data(), &block.value));
         if (block.kind == ACCEL_TRAINABLE)
-            block.hook = std::make_unique<engine::Hook>(
+            block.hook = std::make_unique<accel::detail::GradientHook>(
                 block.tensor, [this, i] { ready(blocks_[i], static_cast<int64_t>(i)); });
     }
 }

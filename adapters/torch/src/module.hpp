@@ -10,10 +10,10 @@
 
 #include <accel/safetensors.h>
 #include <accel/torch.h>
+#include <accel/torch/hook.hpp>
 #include <accel/torch/tensor.hpp>
 
 #include "guard.hpp"
-#include "hook.hpp"
 #include "net.hpp"
 
 namespace engine
@@ -49,7 +49,7 @@ struct Block {
 
     at::Tensor gradient; /* a view of `slot`, which the tensor's .grad() is */
     void *slot = nullptr, *placed_slot = nullptr;
-    std::unique_ptr<Hook> hook;
+    std::unique_ptr<accel::detail::GradientHook> hook;
 };
 
 /* What one forward leaves. */

@@ -14,12 +14,10 @@
 #include <utility>
 #include <vector>
 
-#include <torch/csrc/autograd/function.h>
-#include <torch/csrc/autograd/function_hook.h>
-#include <torch/csrc/autograd/variable.h>
 #include <torch/nn/module.h>
 
 #include <accel/accelerator.h>
+#include <accel/torch/hook.hpp>
 #include <accel/torch/tensor.hpp>
 
 namespace accel
@@ -53,6 +51,7 @@ struct Trainable : Block {
     at::Tensor gradient; /* a view of it, which the module's .grad() is */
     uint64_t print = 0;  /* of the values, as the last step left them */
     bool ready = false;  /* its hook ran in this backward */
+    std::unique_ptr<GradientHook> hook;
 };
 
 /* A few of the bytes: enough to see that an optimizer has been here, at next to no cost. (torch's
@@ -98,39 +97,6 @@ struct Bound {
     Bound(const Bound &) = delete;
     Bound &operator=(const Bound &) = delete;
 };
-
-#if ACCEL_TORCH_HAS_POST_ACC_GRAD_HOOKS
-class ReadyHook : public torch::autograd::PostAccumulateGradHook
-{
-public:
-    ReadyHook(Model *model, size_t at, std::unique_ptr<PostAccumulateGradHook> next)
-        : model_(model), at_(at), next_(std::move(next))
-    {
-    }
-
-    void operator()(const torch::autograd::Variable &tensor) override;
-    std::unique_ptr<PostAccumulateGradHook> release() { return std::move(next_); }
-
-private:
-    Model *model_;
-    size_t at_;
-    std::unique_ptr<PostAccumulateGradHook> next_; /* one that was there before */
-};
-#else
-class ReadyHook : public torch::autograd::FunctionPostHook
-{
-public:
-    ReadyHook(Model *model, size_t at) : model_(model), at_(at) {}
-
-    torch::autograd::variable_list
-    operator()(const torch::autograd::variable_list &outputs,
-               const torch::autograd::variable_list &inputs) override;
-
-private:
-    Model *model_;
-    size_t at_;
-};
-#endif
 
 class Model
 {
@@ -179,19 +145,6 @@ public:
             check(accel_sync_gradients(accelerator_, model_));
             bound_->reducing = false;
         }
-    }
-
-    /* Its gradient has been accumulated. */
-    void ready(size_t at)
-    {
-        Trainable &p = trainable_[at];
-        at::NoGradGuard no_grad;
-
-        put_in_place(p);
-        if (!p.ready)
-            num_ready_++;
-        p.ready = true;
-        check(accel_grad_ready(model_, p.index));
     }
 
     /* After autograd ran: what had no gradient counts as ready, too. A model that no backward has
@@ -394,50 +347,24 @@ private:
             p.gradient = view_like(p.tensor, p.slot);
             p.tensor.mutable_grad() = p.gradient;
             p.print = fingerprint(p.tensor);
+            p.hook = std::make_unique<GradientHook>(p.tensor, [this, &p] { ready(p); });
         }
         for (auto &block : frozen_)
             if (shared_)
                 block.tensor.set_data(view_like(block.tensor, block.value));
-        for (size_t at = 0; at < trainable_.size(); at++)
-            add_hook(at);
     }
 
-#if ACCEL_TORCH_HAS_POST_ACC_GRAD_HOOKS
-    void add_hook(size_t at)
+    /* Its gradient has been accumulated. */
+    void ready(Trainable &p)
     {
-        auto &place = torch::autograd::impl::post_acc_grad_hooks(trainable_[at].tensor);
-        auto hook = std::make_unique<ReadyHook>(this, at, std::move(place));
+        at::NoGradGuard no_grad;
 
-        hooks_.push_back(hook.get());
-        torch::autograd::impl::set_post_acc_grad_hooks(trainable_[at].tensor, std::move(hook));
+        put_in_place(p);
+        if (!p.ready)
+            num_ready_++;
+        p.ready = true;
+        check(accel_grad_ready(model_, p.index));
     }
-
-    void remove_hook(size_t at)
-    {
-        auto &place = torch::autograd::impl::post_acc_grad_hooks(trainable_[at].tensor);
-
-        if (place.get() == hooks_[at])
-            place = hooks_[at]->release();
-    }
-
-    std::vector<ReadyHook *> hooks_; /* each is its tensor's */
-#else
-    void add_hook(size_t at)
-    {
-        auto accumulator = torch::autograd::impl::grad_accumulator(trainable_[at].tensor);
-        uintptr_t key = accumulator->add_post_hook(std::make_unique<ReadyHook>(this, at));
-
-        hooks_.emplace_back(std::move(accumulator), key);
-    }
-
-    void remove_hook(size_t at)
-    {
-        hooks_[at].first->del_post_hook(hooks_[at].second);
-    }
-
-    /* The tensor holds its accumulator weakly: without this the hook would go. */
-    std::vector<std::pair<std::shared_ptr<torch::autograd::Node>, uintptr_t>> hooks_;
-#endif
 
     void check_place(Trainable &p) const
     {
@@ -541,9 +468,8 @@ private:
     void restore()
     {
         bound_.reset();
-        for (size_t at = 0; at < hooks_.size(); at++)
-            remove_hook(at);
         for (auto &p : trainable_) {
+            p.hook.reset();
             p.tensor.mutable_grad() = at::Tensor();
             take_back(p);
         }
@@ -572,23 +498,6 @@ private:
     std::vector<Zeros> zeros_; /* gradients until prepare has made place for them */
     std::shared_ptr<Bound> bound_;
 };
-
-#if ACCEL_TORCH_HAS_POST_ACC_GRAD_HOOKS
-inline void ReadyHook::operator()(const torch::autograd::Variable &tensor)
-{
-    if (next_)
-        (*next_)(tensor);
-    model_->ready(at_);
-}
-#else
-inline torch::autograd::variable_list
-ReadyHook::operator()(const torch::autograd::variable_list &outputs,
-                      const torch::autograd::variable_list &)
-{
-    model_->ready(at_);
-    return outputs;
-}
-#endif
 } // namespace detail
 } // namespace accel
 

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A call when a parameter's gradient has been accumulated. */
+#ifndef ACCEL_TORCH_HOOK_HPP
+#define ACCEL_TORCH_HOOK_HPP
+
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <accel/torch/version.hpp>
+
+namespace accel
+{
+namespace detail
+{
+/* There for as long as this is. What `ready` throws comes out of the backward. */
+class GradientHook
+{
+public:
+    using Ready = std::function<void()>;
+
+#if ACCEL_TORCH_HAS_POST_ACC_GRAD_HOOKS
+    GradientHook(const at::Tensor &tensor, Ready ready) : tensor_(tensor)
+    {
+        auto &place = torch::autograd::impl::post_acc_grad_hooks(tensor_);
+        auto call = std::make_unique<Call>(std::move(ready), std::move(place));
+
+        call_ = call.get();
+        torch::autograd::impl::set_post_acc_grad_hooks(tensor_, std::move(call));
+    }
+    ~GradientHook()
+    {
+        auto &place = torch::autograd::impl::post_acc_grad_hooks(tensor_);
+
+        if (place.get() == call_)
+            place = std::move(call_->next);
+    }
+
+private:
+    using Base = torch::autograd::PostAccumulateGradHook;
+
+    struct Call : Base {
+        Call(Ready first, std::unique_ptr<Base> second)
+            : ready(std::move(first)), next(std::move(second))
+        {
+        }
+        void operator()(const torch::autograd::Variable &tensor) override
+        {
+            if (next)
+                (*next)(tensor);
+            ready();
+        }
+        Ready ready;
+        std::unique_ptr<Base> next; /* one that was there before: a tensor has place for one */
+    };
+
+    at::Tensor tensor_;
+    Call *call_; /* the tensor's */
+#else
+    GradientHook(const at::Tensor &tensor, Ready ready)
+        : accumulator_(torch::autograd::impl::grad_accumulator(tensor)),
+          key_(accumulator_->add_post_hook(std::make_unique<Call>(std::move(ready))))
+    {
+    }
+    ~GradientHook() { accumulator_->del_post_hook(key_); }
+
+private:
+    struct Call : torch::autograd::FunctionPostHook {
+        explicit Call(Ready call) : ready(std::move(call)) {}
+        torch::autograd::variable_list operator()(const torch::autograd::variable_list &outputs,
+                                                  const torch::autograd::variable_list &) override
+        {
+            ready();
+            return outputs;
+        }
+        Ready ready;
+    };
+
+    /* The tensor holds it weakly: without this the hook would go. */
+    std::shared_ptr<torch::autograd::Node> accumulator_;
+    uintptr_t key_;
+#endif
+
+public:
+    GradientHook(const GradientHook &) = delete;
+    GradientHook &operator=(const GradientHook &) = delete;
+};
+} // namespace detail
+} // namespace accel
+
+#endif
