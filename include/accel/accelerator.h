@@ -281,6 +281,11 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_clip_grad_value(accel_t *accelera
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_sync_buffers(accel_t *accelerator,
                                                             accel_model_t *model);
 
+/* Make every rank's buffers of floating point the mean over the ranks: running statistics of
+ * batches that differed. Others stay each rank's own. Collective. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_average_buffers(accel_t *accelerator,
+                                                               accel_model_t *model);
+
 /* ---- mixed precision ---- */
 
 /* "no", "bf16" or "fp16". */

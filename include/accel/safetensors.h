@@ -40,10 +40,13 @@ ACCEL_API void accel_safetensors_close(accel_safetensors_t *file);
 ACCEL_API int64_t accel_safetensors_num_tensors(const accel_safetensors_t *file);
 /* NULL: there is no tensor of that number. */
 ACCEL_API const char *accel_safetensors_name(const accel_safetensors_t *file, int64_t index);
+/* Its dtype in the format's words: "F32", "BOOL", ...; NULL as above. */
+ACCEL_API const char *accel_safetensors_dtype(const accel_safetensors_t *file, int64_t index);
 
-/* A view into the file: writing to it faults. ACCEL_ERR_NOT_FOUND, naming the nearest;
- * ACCEL_ERR_UNSUPPORTED for a dtype that accel does not know (bool, float8, ...), more dimensions
- * than ACCEL_MAX_NDIM, or a tensor that does not lie at a multiple of its element's size. */
+/* A view into the file: writing to it faults. Bools are ACCEL_U8, 0 or 1. ACCEL_ERR_NOT_FOUND,
+ * naming the nearest; ACCEL_ERR_UNSUPPORTED for a dtype that accel does not know (int8, float8,
+ * ...), more dimensions than ACCEL_MAX_NDIM, or a tensor that does not lie at a multiple of its
+ * element's size. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_safetensors_tensor(const accel_safetensors_t *file,
                                                                   const char *name,
                                                                   const accel_tensor_t **tensor);
@@ -67,6 +70,8 @@ typedef struct accel_safetensors_options {
     size_t struct_size;
     const char *const *metadata; /* key, value, key, value, ..., NULL; NULL: {"format": "pt"} */
     bool fsync;                  /* on the disk when the call returns, not only in the cache */
+    const char *const *bools;    /* names of ACCEL_U8 tensors, 0 or 1, that are bools there; ...,
+                                    NULL; NULL: none */
 } accel_safetensors_options_t;
 
 ACCEL__OPTIONS_INIT(accel_safetensors_options)

@@ -309,3 +309,10 @@ accel_status_t accel_sync_buffers(accel_t *accelerator, accel_model_t *model)
 
     return status == ACCEL_OK ? accel__model_sync_buffers(model) : status;
 }
+
+accel_status_t accel_average_buffers(accel_t *accelerator, accel_model_t *model)
+{
+    accel_status_t status = accel__check_model(accelerator, model, "accel_average_buffers");
+
+    return status == ACCEL_OK ? accel__model_average_buffers(model) : status;
+}

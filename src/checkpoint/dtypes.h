@@ -5,6 +5,8 @@
 
 #include <accel/types.h>
 
+#define ACCEL__FILE_BOOL "BOOL"
+
 typedef struct accel__file_dtype {
     const char *name;
     int bits;
@@ -13,6 +15,7 @@ typedef struct accel__file_dtype {
 
 /* NULL: no such type. Pointers compare as the stock library orders the types in a file. */
 const accel__file_dtype_t *accel__file_dtype_by_name(const char *name);
+/* The first one, and so U8 of ACCEL_U8. */
 const accel__file_dtype_t *accel__file_dtype_of(accel_dtype_t dtype);
 
 #endif

@@ -299,6 +299,13 @@ const char *accel_safetensors_name(const accel_safetensors_t *file, int64_t inde
                                                                      : NULL;
 }
 
+const char *accel_safetensors_dtype(const accel_safetensors_t *file, int64_t index)
+{
+    return index >= 0 && index < accel_safetensors_num_tensors(file)
+               ? file->entries[index].dtype->name
+               : NULL;
+}
+
 const char *accel_safetensors_metadata(const accel_safetensors_t *file, const char *key)
 {
     return file && key ? json_string_value(json_object_get(file->metadata, key)) : NULL;

@@ -15,6 +15,13 @@
 
 #define ALIGNMENT 8
 
+/* What is written, and as what. */
+typedef struct item {
+    const char *name;
+    const accel_tensor_t *tensor;
+    const accel__file_dtype_t *dtype;
+} item_t;
+
 static size_t size_of(const accel_tensor_t *tensor)
 {
     return (size_t)accel_tensor_numel(tensor) * accel_dtype_size(tensor->dtype);
@@ -24,12 +31,10 @@ static size_t size_of(const accel_tensor_t *tensor)
  * own. */
 static int in_file_order(const void *a, const void *b)
 {
-    const accel_named_tensor_t *left = a, *right = b;
-    const accel__file_dtype_t *left_dtype = accel__file_dtype_of(left->tensor->dtype);
-    const accel__file_dtype_t *right_dtype = accel__file_dtype_of(right->tensor->dtype);
+    const item_t *left = a, *right = b;
 
-    if (left_dtype != right_dtype)
-        return left_dtype < right_dtype ? -1 : 1;
+    if (left->dtype != right->dtype)
+        return left->dtype < right->dtype ? -1 : 1;
     return strcmp(left->name, right->name);
 }
 
@@ -74,18 +79,17 @@ static json_t *shape_of(const accel_tensor_t *tensor)
     return shape;
 }
 
-static accel_status_t add(json_t *header, const accel_named_tensor_t *named, size_t *at)
+static accel_status_t add(json_t *header, const item_t *item, size_t *at)
 {
-    size_t end = *at + size_of(named->tensor);
+    size_t end = *at + size_of(item->tensor);
     json_t *about;
 
-    if (json_object_get(header, named->name))
+    if (json_object_get(header, item->name))
         return accel__fail(ACCEL_ERR_INVALID, "accel_safetensors_save: there are two tensors '%s'",
-                           named->name);
-    about = json_pack("{s:s, s:o, s:[I, I]}", "dtype",
-                      accel__file_dtype_of(named->tensor->dtype)->name, "shape",
-                      shape_of(named->tensor), "data_offsets", (json_int_t)*at, (json_int_t)end);
-    if (!about || json_object_set_new(header, named->name, about) != 0)
+                           item->name);
+    about = json_pack("{s:s, s:o, s:[I, I]}", "dtype", item->dtype->name, "shape",
+                      shape_of(item->tensor), "data_offsets", (json_int_t)*at, (json_int_t)end);
+    if (!about || json_object_set_new(header, item->name, about) != 0)
         return accel__fail(ACCEL_ERR_INVALID,
                            "accel_safetensors_save: the name of a tensor is no UTF-8, or there is "
                            "no memory for it");
@@ -94,7 +98,7 @@ static accel_status_t add(json_t *header, const accel_named_tensor_t *named, siz
 }
 
 /* The header's text, padded so that the tensors begin at a multiple of 8. */
-static accel_status_t make_header(const accel_named_tensor_t *tensors, int64_t num_tensors,
+static accel_status_t make_header(const item_t *items, int64_t num_items,
                                   const accel_safetensors_options_t *options, accel__text_t *text)
 {
     json_t *header = json_object(), *metadata = metadata_of(options);
@@ -106,8 +110,8 @@ static accel_status_t make_header(const accel_named_tensor_t *tensors, int64_t n
         status = accel__fail(ACCEL_ERR_INVALID,
                              "accel_safetensors_save: the metadata is no UTF-8, or there is no "
                              "memory for it");
-    for (int64_t i = 0; i < num_tensors && status == ACCEL_OK; i++)
-        status = add(header, &tensors[i], &at);
+    for (int64_t i = 0; i < num_items && status == ACCEL_OK; i++)
+        status = add(header, &items[i], &at);
     if (status == ACCEL_OK) {
         dumped = json_dumps(header, JSON_COMPACT);
         accel__text_append(text, dumped ? dumped : "", dumped ? strlen(dumped) : 0);
@@ -124,9 +128,8 @@ static accel_status_t make_header(const accel_named_tensor_t *tensors, int64_t n
 
 /* ---- the file ---- */
 
-static accel_status_t write_all(int fd, const accel__text_t *header,
-                                const accel_named_tensor_t *tensors, int64_t num_tensors,
-                                const char *path)
+static accel_status_t write_all(int fd, const accel__text_t *header, const item_t *items,
+                                int64_t num_items, const char *path)
 {
     unsigned char length[8];
     accel_status_t status;
@@ -136,22 +139,22 @@ static accel_status_t write_all(int fd, const accel__text_t *header,
     status = accel__write_full(fd, length, sizeof(length), path);
     if (status == ACCEL_OK)
         status = accel__write_full(fd, header->data, header->length, path);
-    for (int64_t i = 0; i < num_tensors && status == ACCEL_OK; i++)
-        status = accel__write_full(fd, accel__tensor_data(tensors[i].tensor),
-                                   size_of(tensors[i].tensor), path);
+    for (int64_t i = 0; i < num_items && status == ACCEL_OK; i++)
+        status = accel__write_full(fd, accel__tensor_data(items[i].tensor),
+                                   size_of(items[i].tensor), path);
     return status;
 }
 
 static accel_status_t write_beside(const char *path, const char *temporary,
-                                   const accel__text_t *header, const accel_named_tensor_t *tensors,
-                                   int64_t num_tensors, bool sync)
+                                   const accel__text_t *header, const item_t *items,
+                                   int64_t num_items, bool sync)
 {
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     accel_status_t status;
 
     if (fd < 0)
         return accel__fail_errno(ACCEL_ERR_IO, "%s", temporary);
-    status = write_all(fd, header, tensors, num_tensors, temporary);
+    status = write_all(fd, header, items, num_items, temporary);
     if (status == ACCEL_OK && sync && fsync(fd) != 0)
         status = accel__fail_errno(ACCEL_ERR_IO, "%s: fsync", temporary);
     if (close(fd) != 0 && status == ACCEL_OK)
@@ -163,22 +166,42 @@ static accel_status_t write_beside(const char *path, const char *temporary,
     return status;
 }
 
-static accel_status_t save(const char *path, accel_named_tensor_t *tensors, int64_t num_tensors,
+static accel_status_t save(const char *path, item_t *items, int64_t num_items,
                            const accel_safetensors_options_t *options)
 {
     accel__text_t header = {0}, temporary = {0};
     accel_status_t status;
 
-    qsort(tensors, (size_t)num_tensors, sizeof(*tensors), in_file_order);
-    status = make_header(tensors, num_tensors, options, &header);
+    qsort(items, (size_t)num_items, sizeof(*items), in_file_order);
+    status = make_header(items, num_items, options, &header);
     accel__text_appendf(&temporary, "%s.tmp.%ld", path, (long)getpid());
     if (status == ACCEL_OK && temporary.failed)
         status = accel__fail_memory("a file's name", strlen(path));
     if (status == ACCEL_OK)
-        status = write_beside(path, temporary.data, &header, tensors, num_tensors, options->fsync);
+        status = write_beside(path, temporary.data, &header, items, num_items, options->fsync);
     accel__text_free(&temporary);
     accel__text_free(&header);
     return status;
+}
+
+static bool is_among(const char *const *names, const char *name)
+{
+    for (; names && *names; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
+static void fill(item_t *items, const accel_named_tensor_t *tensors, int64_t num_tensors,
+                 const char *const *bools)
+{
+    for (int64_t i = 0; i < num_tensors; i++) {
+        bool is_bool = tensors[i].tensor->dtype == ACCEL_U8 && is_among(bools, tensors[i].name);
+
+        items[i] = (item_t){tensors[i].name, tensors[i].tensor,
+                            is_bool ? accel__file_dtype_by_name(ACCEL__FILE_BOOL)
+                                    : accel__file_dtype_of(tensors[i].tensor->dtype)};
+    }
 }
 
 accel_status_t accel_safetensors_save(const char *path, const accel_named_tensor_t *tensors,
@@ -186,8 +209,8 @@ accel_status_t accel_safetensors_save(const char *path, const accel_named_tensor
                                       const accel_safetensors_options_t *options)
 {
     accel_safetensors_options_t read = {0};
-    accel_named_tensor_t *sorted;
     accel_status_t status;
+    item_t *items;
 
     if (!path || num_tensors < 0 || (!tensors && num_tensors > 0))
         return accel__fail(ACCEL_ERR_INVALID, "accel_safetensors_save: %s",
@@ -199,12 +222,11 @@ accel_status_t accel_safetensors_save(const char *path, const accel_named_tensor
         status = check(tensors, num_tensors);
     if (status != ACCEL_OK)
         return status;
-    sorted = malloc(((size_t)num_tensors + 1) * sizeof(*sorted));
-    if (!sorted)
+    items = malloc(((size_t)num_tensors + 1) * sizeof(*items));
+    if (!items)
         return accel__fail_memory("a list of tensors", (size_t)num_tensors);
-    if (num_tensors > 0)
-        memcpy(sorted, tensors, (size_t)num_tensors * sizeof(*sorted));
-    status = save(path, sorted, num_tensors, &read);
-    free(sorted);
+    fill(items, tensors, num_tensors, read.bools);
+    status = save(path, items, num_tensors, &read);
+    free(items);
     return status;
 }

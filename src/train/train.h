@@ -86,6 +86,7 @@ accel_status_t accel__model_unscale_gradients(accel_model_t *model);
 accel_status_t accel__model_clip_grad_norm(accel_model_t *model, double max_norm, double *norm);
 accel_status_t accel__model_clip_grad_value(accel_model_t *model, double clip_value);
 accel_status_t accel__model_sync_buffers(accel_model_t *model);
+accel_status_t accel__model_average_buffers(accel_model_t *model);
 
 /* These link themselves into state->prepared, with a release that forgets `state`; _destroy
  * takes the link out. An object that is prepared already is ACCEL_ERR_STATE. */

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 PROGRAM = f"{os.environ['ACCEL_BUILD_DIR']}/bin/program-safetensors"
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.int64,
-          torch.uint8]
+          torch.uint8, torch.bool]
 
 
 def copy(source, target):

@@ -114,6 +114,7 @@ static void check_kinds(int rank, int size)
     uint8_t running[5] = {(uint8_t)rank, 1, 2, 3, (uint8_t)(rank + 4)};
     float *weight_at = weight, *gradient_at = gradient, *empty_at = empty;
     float *no_gradient_at = no_gradient;
+    float mean[2] = {1, 1}, *mean_at = mean;
     int64_t *frozen_at = frozen;
     uint8_t *running_at = running;
     accel_model_t *model;
@@ -121,6 +122,7 @@ static void check_kinds(int rank, int size)
 
     CHECK_OK(accel_model_create(NULL, &model));
     CHECK_OK(accel_model_add_buffer(model, "running", ACCEL_U8, ACCEL_SHAPE(5), &running_at));
+    CHECK_OK(accel_model_add_buffer(model, "mean", ACCEL_F32, ACCEL_SHAPE(2), &mean_at));
     CHECK_OK(accel_model_add_frozen(model, "frozen", ACCEL_I64, ACCEL_SHAPE(2), &frozen_at));
     CHECK_OK(
         accel_model_add(model, "empty", ACCEL_F32, ACCEL_SHAPE(0, 4), &empty_at, &no_gradient_at));
@@ -140,6 +142,11 @@ static void check_kinds(int rank, int size)
     running[0] = (uint8_t)(10 + rank);
     CHECK_OK(accel_sync_buffers(accelerator, model));
     CHECK_INT(10, running[0]);
+    mean[1] = (float)rank;
+    running[0] = (uint8_t)rank;
+    CHECK_OK(accel_average_buffers(accelerator, model));
+    CHECK_NEAR((size - 1) / 2.0, mean[1], 0);
+    CHECK_INT(rank, running[0]); /* of no floating point */
     accel_optimizer_destroy(optimizer);
     accel_model_destroy(model);
     CHECK(frozen_at == frozen);

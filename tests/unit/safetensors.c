@@ -39,8 +39,8 @@ static void what_is_written_is_read(void)
     accel_safetensors_t *file;
     const accel_tensor_t *view;
 
-    CHECK_OK(accel_safetensors_save(path, tensors, 4,
-                                    ACCEL_SAFETENSORS_OPTIONS(.metadata = metadata)));
+    CHECK_OK(
+        accel_safetensors_save(path, tensors, 4, ACCEL_SAFETENSORS_OPTIONS(.metadata = metadata)));
     CHECK_OK(accel_safetensors_open(path, &file));
     CHECK_INT(4, accel_safetensors_num_tensors(file));
     CHECK(strcmp(accel_safetensors_name(file, 0), "wide") == 0); /* the widest lies first */
@@ -86,16 +86,40 @@ static void what_is_not_ours_is_named(void)
     bytes[0] = 1;
     memcpy(bytes + 1, &data, 4);
     write_file(path,
-               "{\"b\":{\"dtype\":\"BOOL\",\"shape\":[1],\"data_offsets\":[0,1]},"
+               "{\"b\":{\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[0,1]},"
                "\"f\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[1,5]}}    ",
                bytes, 5);
     CHECK_OK(accel_safetensors_open(path, &file));
     CHECK_STATUS(ACCEL_ERR_UNSUPPORTED, accel_safetensors_tensor(file, "b", &view));
-    CHECK_ERROR("dtype BOOL");
+    CHECK_ERROR("dtype I8");
     CHECK_STATUS(ACCEL_ERR_UNSUPPORTED, accel_safetensors_tensor(file, "f", &view));
     CHECK_ERROR("accel_safetensors_read()");
     CHECK_OK(accel_safetensors_read(file, "f", ACCEL_TENSOR(&read, ACCEL_F32, 1)));
     CHECK(read == data);
+    accel_safetensors_close(file);
+}
+
+static void bools_are_bytes(void)
+{
+    const char *path = path_in_dir("bools.safetensors");
+    const char *const bools[] = {"mask", "floats", NULL};
+    unsigned char mask[] = {1, 0, 1}, bytes[] = {7, 8};
+    float floats[] = {1};
+    const accel_named_tensor_t tensors[] = {{"mask", ACCEL_TENSOR(mask, ACCEL_U8, 3)},
+                                            {"bytes", ACCEL_TENSOR(bytes, ACCEL_U8, 2)},
+                                            {"floats", ACCEL_TENSOR(floats, ACCEL_F32, 1)}};
+    accel_safetensors_t *file;
+    const accel_tensor_t *view;
+
+    CHECK_OK(accel_safetensors_save(path, tensors, 3, ACCEL_SAFETENSORS_OPTIONS(.bools = bools)));
+    CHECK_OK(accel_safetensors_open(path, &file));
+    CHECK_STR("F32", accel_safetensors_dtype(file, 0)); /* only bytes can be bools */
+    CHECK_STR("U8", accel_safetensors_dtype(file, 1));
+    CHECK_STR("mask", accel_safetensors_name(file, 2));
+    CHECK_STR("BOOL", accel_safetensors_dtype(file, 2));
+    CHECK(!accel_safetensors_dtype(file, 3));
+    CHECK_OK(accel_safetensors_tensor(file, "mask", &view));
+    CHECK(view->dtype == ACCEL_U8 && memcmp(view->data, mask, 3) == 0);
     accel_safetensors_close(file);
 }
 
@@ -177,6 +201,6 @@ static void bad_tensors_are_not_written(void)
     CHECK_STATUS(ACCEL_ERR_IO, accel_safetensors_save("/nonexistent/x", twice, 1, NULL));
 }
 
-TEST_MAIN(TEST(what_is_written_is_read), TEST(what_is_not_ours_is_named),
+TEST_MAIN(TEST(what_is_written_is_read), TEST(bools_are_bytes), TEST(what_is_not_ours_is_named),
           TEST(bad_headers_are_refused), TEST(short_and_false_files_are_refused),
           TEST(bad_tensors_are_not_written))
