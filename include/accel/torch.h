@@ -44,6 +44,12 @@ typedef struct accel_torch_options {
     /* Let TorchScript rewrite its graphs as they run (it calls that profiling). Default: off. It
      * joins layers, whose gradients then become ready together, and often is slower. */
     accel_tristate_t jit_optimize;
+    /* Leave the archive's tensors in the file, as torch.load(mmap=True) does: memory has them once
+     * for all processes of the host, as far as they are used, and a process a copy of what it
+     * writes. The file must stay as it is meanwhile: put a new one in its place by renaming.
+     * Archives whose tensors are compressed, or whose objects restore themselves (__setstate__,
+     * quantized layers), are read as without. For accel_torch_load(). */
+    bool mmap;
 } accel_torch_options_t;
 
 ACCEL__OPTIONS_INIT(accel_torch_options)

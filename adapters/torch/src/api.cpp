@@ -99,7 +99,7 @@ accel_status_t accel_torch_load(const char *path, const accel_torch_options_t *o
                                 accel_torch_module_t **module)
 {
     return make("accel_torch_load", path, options, module, [&](const auto &read) {
-        return engine::load_script(path, read.jit_optimize == ACCEL_ON);
+        return engine::load_script(path, read.jit_optimize == ACCEL_ON, read.mmap);
     });
 }
 
@@ -107,8 +107,11 @@ accel_status_t accel_torch_create(const char *library, const char *name, const c
                                   const accel_torch_options_t *options,
                                   accel_torch_module_t **module)
 {
-    return make("accel_torch_create", name, options, module, [&](const auto &) {
+    return make("accel_torch_create", name, options, module, [&](const auto &read) {
         require(library, "the library");
+        if (read.mmap)
+            throw Error(ACCEL_ERR_INVALID, "mmap is for archives: map a file's weights by "
+                                           "accel_torch_map_weights()");
         return engine::create_module(library, name, arguments ? arguments : "");
     });
 }

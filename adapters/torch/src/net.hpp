@@ -29,7 +29,7 @@ public:
     virtual void save(const std::string &path) const = 0;
 };
 
-std::unique_ptr<Net> load_script(const std::string &path, bool jit_optimize);
+std::unique_ptr<Net> load_script(const std::string &path, bool jit_optimize, bool mmap);
 std::unique_ptr<Net> create_module(const std::string &library, const std::string &name,
                                    const std::string &arguments);
 } // namespace engine

@@ -10,6 +10,7 @@
 #include <torch/csrc/jit/serialization/import.h>
 
 #include "guard.hpp"
+#include "mapped_archive.hpp"
 
 namespace engine
 {
@@ -82,8 +83,8 @@ void flatten(const c10::IValue &value, Tensors &outputs)
 class ScriptNet : public Net
 {
 public:
-    ScriptNet(const std::string &path, bool jit_optimize)
-        : module_(torch::jit::load(path, at::kCPU)), jit_optimize_(jit_optimize)
+    ScriptNet(torch::jit::Module module, bool jit_optimize)
+        : module_(std::move(module)), jit_optimize_(jit_optimize)
     {
     }
 
@@ -132,12 +133,13 @@ private:
 };
 } // namespace
 
-std::unique_ptr<Net> load_script(const std::string &path, bool jit_optimize)
+std::unique_ptr<Net> load_script(const std::string &path, bool jit_optimize, bool mmap)
 {
     if (access(path.c_str(), R_OK) != 0)
         throw Error(ACCEL_ERR_NOT_FOUND, "'" + path + "': there is no file that can be read");
     try {
-        return std::make_unique<ScriptNet>(path, jit_optimize);
+        return std::make_unique<ScriptNet>(
+            mmap ? load_mapped(path) : torch::jit::load(path, at::kCPU), jit_optimize);
     } catch (const c10::Error &error) {
         throw Error(ACCEL_ERR_FORMAT, "'" + path +
                                           "' is no TorchScript archive of this libtorch: " +
