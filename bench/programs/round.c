@@ -102,3 +102,14 @@ int64_t round_argument(int argc, char **argv, int index, const char *what)
     fprintf(stderr, "%s: argument %d: %s, a number above 0, expected\n", argv[0], index, what);
     exit(2);
 }
+
+void round_mark(const char *path, int processes)
+{
+    double now = round_now();
+    FILE *file = fopen(path, "w");
+
+    if (!file || fprintf(file, "%.9f %d\n", now, processes) < 0 || fclose(file) != 0) {
+        perror(path);
+        exit(1);
+    }
+}

@@ -17,6 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 void round_open(int rank);
 
 /* Wait for the next turn; false when there are no more. */
@@ -33,5 +37,12 @@ double round_now(void);
 
 /* argv[index] as a number above zero; ends the program with a message where it is none. */
 int64_t round_argument(int argc, char **argv, int index, const char *what);
+
+/* Write to the file `path` that it is now, and how many processes there are. */
+void round_mark(const char *path, int processes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

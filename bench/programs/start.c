@@ -4,8 +4,6 @@
  * Rank 0 writes to FILE when the step was done (round_now). */
 #include <accel/accel.h>
 
-#include <stdio.h>
-
 #include "round.h"
 
 static accel_status_t backward(void *context, double scale)
@@ -34,12 +32,8 @@ int main(int argc, char **argv)
     ACCEL_CHECK(accel_backward(accelerator, model));
     ACCEL_CHECK(accel_optimizer_step(optimizer));
 
-    double done = round_now();
-    FILE *file = accel_is_main_process(accelerator) && argc > 1 ? fopen(argv[1], "w") : NULL;
-    if (file) {
-        fprintf(file, "%.9f %d\n", done, (int)accel_num_processes(accelerator));
-        fclose(file);
-    }
+    if (accel_is_main_process(accelerator) && argc > 1)
+        round_mark(argv[1], accel_num_processes(accelerator));
     accel_optimizer_destroy(optimizer);
     accel_model_destroy(model);
     accel_destroy(accelerator);
