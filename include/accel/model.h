@@ -61,6 +61,10 @@ typedef struct accel_model_options {
                                    library's optimizers refuse such a model */
     bool no_restore;            /* the owner's blocks need not stay once the model is prepared:
                                    nothing is copied back, and its pointers end as NULL */
+    bool find_unused_parameters; /* a backward says by accel_grad_ready() which gradients it made;
+                                    the others stay as they are, and optimizers skip parameters that
+                                    no rank used: see accel_model_is_used(). Not with
+                                    overwrites_gradients */
 } accel_model_options_t;
 
 ACCEL__OPTIONS_INIT(accel_model_options)
@@ -171,6 +175,19 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_parameter(const accel_model
  * Until the step, gradients of such a backward are in part the average: read them after
  * accel_sync_gradients(), and clear them before the next backward. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_grad_ready(accel_model_t *model, int64_t index);
+
+/* With find_unused_parameters, of a prepared model: did a backward of any rank call
+ * accel_grad_ready() for the parameter since the gradients were cleared, accumulation included?
+ * The same on every rank, as of the last reduction: by the step, by clipping, by averaging the
+ * gradients. Of a replicated model, whose owner clears them unseen, since the sync step before.
+ *
+ * A parameter that some ranks used counts with gradients of zero for the others. One that no rank
+ * used is not there for the step, as torch.optim has it for a gradient of None: no update, no
+ * decay, no momentum; its state stays, and the step does not count for it. Its gradients, which
+ * must be zero, read as zeros.
+ *
+ * Without the option, and of an unprepared model: true of every trainable parameter. */
+ACCEL_API bool accel_model_is_used(const accel_model_t *model, int64_t index);
 
 /* How many buckets the model has, once prepared; and how many of them this rank reduced in
  * accel_grad_ready(), at the last step where that was called. */

@@ -139,7 +139,7 @@ typedef struct accel_update {
     void *states[ACCEL_MAX_STATES]; /* the rule's own, zero at first; kept from step to step */
     double lr, weight_decay;        /* of the parameter's group */
     int32_t group;
-    int64_t step; /* 1, 2, ... */
+    int64_t step; /* 1, 2, ...: with find_unused_parameters, the parameter's own updates */
 } accel_update_t;
 
 /* Called on every rank for its own pieces only, on the thread that steps. It cannot fail, and
@@ -217,7 +217,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_optimizer_set_frozen(accel_optimi
 /* ---- the step ---- */
 
 /* Reduce and update. Collective when prepared; does nothing off a sync step. Under fp16 a
- * step whose gradients are not all finite is left out on every rank. A failed peer during the
+ * step whose gradients are not all finite is left out on every rank. Parameters that no rank used
+ * are left out if the model's find_unused_parameters says so. A failed peer during the
  * update leaves the parameters torn: the model then refuses further steps. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_optimizer_step(accel_optimizer_t *optimizer);
 
@@ -239,7 +240,8 @@ ACCEL_API double accel_optimizer_get_group_lr(const accel_optimizer_t *optimizer
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_optimizer_set_group_lr(accel_optimizer_t *optimizer,
                                                                       int32_t group, double lr);
 
-/* Number of updates made: skipped steps do not count. */
+/* Number of updates made: skipped steps do not count. The t of the rules above is a parameter's own
+ * with find_unused_parameters: steps that did not use it do not count for it. */
 ACCEL_API int64_t accel_optimizer_num_steps(const accel_optimizer_t *optimizer);
 
 /* ---- schedules ---- */

@@ -22,14 +22,15 @@ accel_status_t accel__arena_reserve(accel__arena_t *arena, accel_comm_t *comm)
     return ACCEL_OK;
 }
 
-/* The block is: versions, marks, values and copies, gradients of rank 0, of rank 1, ... */
+/* The block is: versions, marks, used, values and copies, gradients of rank 0, of rank 1, ... */
 accel_status_t accel__arena_map(accel__arena_t *arena, const accel__layout_t *layout)
 {
     size_t ranks = (size_t)arena->num_ranks;
     size_t versions = ranks * sizeof(accel__version_t);
     size_t marks =
         accel__round_up((size_t)layout->num_runs * sizeof(accel__mark_t), sizeof(accel__version_t));
-    size_t head = accel__round_up(versions + ranks * marks, ACCEL__PAGE);
+    size_t used = accel__round_up(layout->used_words * sizeof(uint64_t), sizeof(accel__version_t));
+    size_t head = accel__round_up(versions + ranks * (marks + 2 * used), ACCEL__PAGE);
     size_t size = head + layout->size + ranks * layout->gradients_size;
     accel_status_t status = accel__comm_share(arena->comm, size, &arena->memory);
     unsigned char *base;
@@ -40,6 +41,8 @@ accel_status_t accel__arena_map(accel__arena_t *arena, const accel__layout_t *la
     arena->versions = arena->memory.base;
     arena->marks = base + versions;
     arena->marks_size = marks;
+    arena->used = arena->marks + ranks * marks;
+    arena->used_size = used;
     arena->values = base + head;
     for (size_t r = 0; r < ranks; r++)
         arena->gradients[r] = base + head + layout->size + r * layout->gradients_size;

@@ -25,6 +25,8 @@ typedef struct accel__arena {
     accel__version_t *versions; /* one a rank */
     unsigned char *marks;       /* accel__arena_mark() */
     size_t marks_size;          /* of one rank, bytes */
+    unsigned char *used;        /* accel__arena_used() */
+    size_t used_size;           /* of one of a rank's two places, bytes */
     unsigned char *values;      /* layout.size bytes */
     unsigned char **gradients;  /* each rank's layout.gradients_size bytes */
     accel_dtype_t wire;         /* what float32 gradients are rounded to before */
@@ -68,6 +70,12 @@ static inline unsigned char *accel__arena_gradients(const accel__arena_t *arena,
 static inline accel__mark_t *accel__arena_mark(const accel__arena_t *arena, int32_t rank, int run)
 {
     return (accel__mark_t *)(arena->marks + (size_t)rank * arena->marks_size) + run;
+}
+
+/* Written by its own rank alone; side is 0 or 1. */
+static inline uint64_t *accel__arena_used(const accel__arena_t *arena, int32_t rank, int side)
+{
+    return (uint64_t *)(void *)(arena->used + (2 * (size_t)rank + (size_t)side) * arena->used_size);
 }
 
 /* The average over the ranks of `count` gradients of a run from element `first` on, of their

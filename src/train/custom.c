@@ -39,7 +39,7 @@ static void update(const accel_optimizer_t *optimizer, const accel__group_t *gro
                              .lr = group->hypers[ACCEL__LR],
                              .weight_decay = group->hypers[ACCEL__WEIGHT_DECAY],
                              .group = (int32_t)(group - optimizer->groups),
-                             .step = group->num_steps + 1};
+                             .step = group->t};
 
     memcpy(update.states, piece->states, sizeof(update.states));
     update.gradients = ready_gradients(optimizer, piece, group->step.grad_scale);

@@ -118,8 +118,11 @@ void accel__model_next_window(accel_model_t *model)
 {
     forget_ready(model);
     accel__overlap_next_window(&model->overlap);
-    if (accel__model_syncs(model->state, model))
-        accel__share_forget(&model->share);
+    if (!accel__model_syncs(model->state, model))
+        return;
+    accel__share_forget(&model->share);
+    if (model->replicated) /* whose owner clears the gradients without a word */
+        accel__used_forget(&model->used);
 }
 
 void accel__model_zero_gradients(accel_model_t *model)
@@ -129,6 +132,7 @@ void accel__model_zero_gradients(accel_model_t *model)
     accel__overlap_drop(&model->overlap);
     accel__model_forget_accumulated(model);
     accel__share_forget(&model->share);
+    accel__used_forget(&model->used);
     if (!model->overwrites_gradients)
         accel__model_clear_gradients(model);
 }
@@ -153,6 +157,7 @@ typedef struct call {
     uint64_t hash;
     accel__share_t share;
     uint8_t phase, announced;
+    uint8_t used_side; /* where its bits of used parameters are */
 } call_t;
 
 /* The same on every rank? */
@@ -182,6 +187,19 @@ static void correct(accel_model_t *model, const accel__share_t *all)
     model->corrected = true;
 }
 
+/* By what the ranks have brought: the same bits on all of them. */
+static void find_used(accel_model_t *model)
+{
+    const accel__arena_t *arena = &model->arena;
+    call_t call;
+
+    accel__used_begin(&model->used);
+    for (int32_t r = 0; r < arena->num_ranks; r++) {
+        memcpy(&call, arena->met + (size_t)r * sizeof(call), sizeof(call));
+        accel__used_join(&model->used, arena, r, call.used_side);
+    }
+}
+
 accel_status_t accel__model_meet(accel_model_t *model, const char *operation, const char *what,
                                  double value, uint64_t hash)
 {
@@ -190,7 +208,8 @@ accel_status_t accel__model_meet(accel_model_t *model, const char *operation, co
                    .hash = hash,
                    .share = accel__model_share(model),
                    .phase = (uint8_t)model->phase,
-                   .announced = model->overlap.announced};
+                   .announced = model->overlap.announced,
+                   .used_side = (uint8_t)accel__used_publish(&model->used, arena)};
     call_t first, other;
     accel__share_t all;
     accel_status_t status =
@@ -211,6 +230,7 @@ accel_status_t accel__model_meet(accel_model_t *model, const char *operation, co
             return status;
     }
     correct(model, &all);
+    find_used(model);
     return ACCEL_OK;
 }
 
@@ -360,14 +380,15 @@ accel_status_t accel_grad_ready(accel_model_t *model, int64_t index)
     if (status != ACCEL_OK)
         return status;
     param = model->params[index];
-    if (!accel__model_completes(model))
-        return accel__param_accumulate(param, false);
-    if (model->num_ready == 0 && !model->in_backward)
+    if (accel__model_completes(model) && model->num_ready == 0 && !model->in_backward)
         status = begin_gradients(model, "accel_grad_ready");
     if (status == ACCEL_OK)
-        status = accel__param_accumulate(param, true);
+        status = accel__param_accumulate(param, accel__model_completes(model));
     if (status != ACCEL_OK)
         return status;
+    accel__used_mark(&model->used, index);
+    if (!accel__model_completes(model))
+        return ACCEL_OK;
     if (model->fixed_memory)
         collect_gradient(model, param);
     param->ready = true;
@@ -377,6 +398,12 @@ accel_status_t accel_grad_ready(accel_model_t *model, int64_t index)
         return ACCEL_OK;
     status = accel__share_add(&model->share, false, 1);
     return status == ACCEL_OK ? finish_gradients(model) : status;
+}
+
+bool accel_model_is_used(const accel_model_t *model, int64_t index)
+{
+    return model && index >= 0 && index < model->num_params &&
+           model->params[index]->kind == ACCEL_TRAINABLE && accel__used_test(&model->used, index);
 }
 
 int64_t accel_model_num_buckets(const accel_model_t *model)

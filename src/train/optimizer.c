@@ -122,19 +122,49 @@ static accel_status_t check_prepared(const accel_optimizer_t *optimizer, const c
                        optimizer->state ? "model" : "optimizer");
 }
 
+static void begin_group(const accel_optimizer_t *optimizer, accel__group_t *group, int64_t t)
+{
+    group->t = t;
+    optimizer->rule->begin(optimizer, group, t,
+                           optimizer->maximize ? -optimizer->grad_scale : optimizer->grad_scale);
+}
+
 static void begin_groups(accel_optimizer_t *optimizer, double grad_scale)
 {
+    optimizer->grad_scale = grad_scale;
     for (int32_t g = 0; g < optimizer->num_groups; g++) {
         accel__group_t *group = &optimizer->groups[g];
 
-        if (!group->frozen)
-            optimizer->rule->begin(optimizer, group, group->num_steps + 1,
-                                   optimizer->maximize ? -grad_scale : grad_scale);
+        group->t = 0;
+        if (!group->frozen && !optimizer->param_steps)
+            begin_group(optimizer, group, group->num_steps + 1);
     }
+}
+
+/* Is the parameter to be updated? Its group's scalars are then for its own number of updates, which
+ * neighbours share as a rule. */
+static bool begin_param(accel_optimizer_t *optimizer, int64_t index)
+{
+    accel__group_t *group = &optimizer->groups[accel__group_of(optimizer, index)];
+
+    if (group->frozen || !accel_model_is_used(optimizer->model, index))
+        return false;
+    if (optimizer->param_steps && group->t != optimizer->param_steps[index] + 1)
+        begin_group(optimizer, group, optimizer->param_steps[index] + 1);
+    return true;
+}
+
+static void count_param(accel_optimizer_t *optimizer, int64_t index)
+{
+    const accel__group_t *group = &optimizer->groups[accel__group_of(optimizer, index)];
+
+    optimizer->param_steps[index] += !group->frozen && accel_model_is_used(optimizer->model, index);
 }
 
 static void end_groups(accel_optimizer_t *optimizer)
 {
+    for (int64_t i = 0; i < optimizer->model->num_params && optimizer->param_steps; i++)
+        count_param(optimizer, i);
     for (int32_t g = 0; g < optimizer->num_groups; g++)
         optimizer->groups[g].num_steps += !optimizer->groups[g].frozen;
     optimizer->num_steps++;
@@ -200,12 +230,10 @@ static accel_status_t step_alone(accel_optimizer_t *optimizer)
     if (status != ACCEL_OK)
         return status;
     begin_groups(optimizer, 1);
-    for (int64_t i = 0; i < model->num_params; i++) {
-        const accel__group_t *group = &optimizer->groups[accel__group_of(optimizer, i)];
-
-        if (model->params[i]->kind == ACCEL_TRAINABLE && !group->frozen)
-            update_alone(optimizer, model->params[i], group);
-    }
+    for (int64_t i = 0; i < model->num_params; i++)
+        if (model->params[i]->kind == ACCEL_TRAINABLE && begin_param(optimizer, i))
+            update_alone(optimizer, model->params[i],
+                         &optimizer->groups[accel__group_of(optimizer, i)]);
     end_groups(optimizer);
     return ACCEL_OK;
 }
@@ -327,7 +355,7 @@ static accel_status_t update_together(accel_optimizer_t *optimizer, const char *
     accel__arena_update_begin(&model->arena);
     begin_groups(optimizer, model->clip);
     for (int64_t i = 0; i < optimizer->num_segments; i++)
-        if (!optimizer->groups[optimizer->segments[i].group].frozen)
+        if (begin_param(optimizer, optimizer->segments[i].index))
             update_segment(optimizer, &optimizer->segments[i]);
     status = accel__comm_meet(model->arena.comm, name, 0, NULL, 0, NULL);
     if (status != ACCEL_OK)

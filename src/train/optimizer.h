@@ -26,6 +26,7 @@ typedef struct accel__group {
     double hypers[ACCEL__NUM_HYPERS];
     bool own_lr, frozen;
     int64_t num_steps; /* updates of this group */
+    int64_t t;         /* the update, 1, 2, ..., that `step` is for; 0: none yet */
     union {
         accel__adam_step_t adam;
         accel__sgd_step_t sgd;
@@ -64,7 +65,8 @@ typedef struct accel__segment {
     int run;
     size_t begin, end;
     int32_t group;
-    const accel__param_t *param; /* of a rule by callback: a segment is a parameter */
+    int64_t index;               /* of its first parameter; there is one only, ... */
+    const accel__param_t *param; /* ... and this is it, if the rule is a callback */
 } accel__segment_t;
 
 struct accel_optimizer {
@@ -74,10 +76,12 @@ struct accel_optimizer {
     int32_t num_groups;
     int32_t *group_of; /* by parameter; NULL: all are in group 0 */
     int64_t num_steps;
-    bool skipped; /* the last step */
+    int64_t *param_steps; /* updates of each parameter, where any may be unused; else NULL */
+    bool skipped;         /* the last step */
 
     /* Settings that all groups share. */
     bool maximize, amsgrad, nesterov, centered;
+    double grad_scale; /* of the step under way */
     double initial_accumulator_value;
     struct {
         char *name;

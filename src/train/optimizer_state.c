@@ -54,7 +54,7 @@ accel__slice_t accel__optimizer_slice(const accel_optimizer_t *optimizer, int ru
 /* ---- segments ---- */
 
 /* A parameter's elements, up to where the next one begins, belong to the segment before if that
- * is of the same run and group: padding is zero and stays so. */
+ * is of the same run and group: padding is zero and stays so. Unless each is updated for itself. */
 static void add_segment(accel_optimizer_t *optimizer, int64_t index, size_t end)
 {
     const accel__param_t *param = optimizer->model->params[index];
@@ -62,7 +62,8 @@ static void add_segment(accel_optimizer_t *optimizer, int64_t index, size_t end)
     accel__segment_t *last =
         optimizer->num_segments > 0 ? &optimizer->segments[optimizer->num_segments - 1] : NULL;
 
-    if (last && last->run == param->run && last->group == group && !optimizer->custom.update) {
+    if (last && last->run == param->run && last->group == group && !optimizer->custom.update &&
+        !optimizer->param_steps) {
         last->end = end;
         return;
     }
@@ -71,6 +72,7 @@ static void add_segment(accel_optimizer_t *optimizer, int64_t index, size_t end)
                            .begin = param->first,
                            .end = end,
                            .group = group,
+                           .index = index,
                            .param = optimizer->custom.update ? param : NULL};
 }
 
@@ -117,6 +119,8 @@ void accel__optimizer_free_states(accel_optimizer_t *optimizer)
     free(optimizer->average);
     free(optimizer->wide);
     free(optimizer->segments);
+    free(optimizer->param_steps);
+    optimizer->param_steps = NULL;
     optimizer->states = NULL;
     optimizer->owned = NULL;
     optimizer->num_runs = 0;
@@ -201,6 +205,19 @@ static accel_status_t make_scratch(accel_optimizer_t *optimizer)
     return status == ACCEL_OK ? make_block(most * sizeof(double), &optimizer->wide) : status;
 }
 
+static accel_status_t make_param_steps(accel_optimizer_t *optimizer)
+{
+    const accel_model_t *model = optimizer->model;
+    size_t count = (size_t)model->num_params + 1;
+
+    if (!model->find_unused)
+        return ACCEL_OK;
+    optimizer->param_steps = calloc(count, sizeof(*optimizer->param_steps));
+    return optimizer->param_steps ? ACCEL_OK
+                                  : accel__fail_memory("a count of updates for each parameter",
+                                                       count * sizeof(*optimizer->param_steps));
+}
+
 static accel_status_t make_owned(accel_optimizer_t *optimizer, int32_t owner, int32_t num_owners)
 {
     accel_status_t status = make_runs(optimizer);
@@ -226,7 +243,9 @@ accel_status_t accel__optimizer_make_states(accel_optimizer_t *optimizer, int32_
                            (int)optimizer->num_owners);
     accel__model_seal(optimizer->model);
     accel__optimizer_free_states(optimizer);
-    status = make_segments(optimizer);
+    status = make_param_steps(optimizer);
+    if (status == ACCEL_OK)
+        status = make_segments(optimizer);
     if (status == ACCEL_OK)
         status = make_owned(optimizer, owner, num_owners);
     if (status == ACCEL_OK)

@@ -39,6 +39,10 @@ accel_status_t accel_model_create(const accel_model_options_t *options, accel_mo
         return accel__fail(ACCEL_ERR_INVALID,
                            "accel_model_create: %s does not go with fixed_memory",
                            read.replicated ? "replicated" : "no_restore");
+    if (read.find_unused_parameters && read.overwrites_gradients)
+        return accel__fail(ACCEL_ERR_INVALID,
+                           "accel_model_create: find_unused_parameters does not go with "
+                           "overwrites_gradients: a gradient that is not made would be an old one");
     *model = calloc(1, sizeof(**model));
     if (!*model)
         return accel__fail_memory("a model", sizeof(**model));
@@ -47,6 +51,7 @@ accel_status_t accel_model_create(const accel_model_options_t *options, accel_mo
     (*model)->fixed_memory = read.fixed_memory;
     (*model)->overwrites_gradients = read.overwrites_gradients;
     (*model)->no_restore = read.no_restore;
+    (*model)->find_unused = read.find_unused_parameters;
     (*model)->replicated = (*model)->layout.values_elsewhere = read.replicated;
     (*model)->clip = 1;
     (*model)->layout.bucket_size = bucket_size(read.bucket_cap_mb);
@@ -415,6 +420,8 @@ accel_status_t accel__model_seal(accel_model_t *model)
     }
     layout->frozen_end = accel__round_up(layout->frozen_end, ACCEL__PAGE);
     accel__layout_place_copies(layout, ACCEL_F32);
+    if (model->find_unused)
+        layout->used_words = accel__used_words(model->num_params);
     model->sealed = true;
     return ACCEL_OK;
 }

@@ -7,6 +7,7 @@
 #include "train/layout.h"
 #include "train/overlap.h"
 #include "train/train.h"
+#include "train/used.h"
 
 typedef struct accel__param {
     accel_parameter_kind_t kind;
@@ -44,7 +45,7 @@ typedef struct accel__share {
 struct accel_model {
     accel_backward_fn backward;
     void *context;
-    bool fixed_memory, overwrites_gradients, replicated, no_restore;
+    bool fixed_memory, overwrites_gradients, replicated, no_restore, find_unused;
     accel__param_t **params;
     int64_t num_params, capacity, num_trainable;
     bool sealed; /* the layout stands: no more parameters */
@@ -63,6 +64,7 @@ struct accel_model {
     bool corrected; /* for the window's length or its weights: that is in `clip`, or was applied */
     int32_t no_sync_depth, trigger_sync_depth;
     accel__overlap_t overlap;
+    accel__used_t used;
     int64_t num_ready;  /* of accel_grad_ready() in this backward */
     bool in_backward;   /* the model's own is running */
     bool writing;       /* between accel_params_begin() and _end() */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* "'fc2.weight' float32 [64, 10]" */
-static void describe_param(const accel__param_t *param, accel__text_t *text)
+static void describe_param(const accel__param_t *param, bool may_be_unused, accel__text_t *text)
 {
     static const char *const kinds[] = {
         [ACCEL_TRAINABLE] = "", [ACCEL_FROZEN] = " (frozen)", [ACCEL_BUFFER] = " (buffer)"};
@@ -19,7 +19,15 @@ static void describe_param(const accel__param_t *param, accel__text_t *text)
         accel__text_appendf(text, " with %s gradient", accel_dtype_name(param->gradient_dtype));
     if (param->copy_at)
         accel__text_appendf(text, " with a copy");
+    if (may_be_unused && param->kind == ACCEL_TRAINABLE)
+        accel__text_appendf(text, " that may be unused");
     accel__text_append(text, "", 1);
+}
+
+static void free_local(accel_model_t *model)
+{
+    accel__overlap_free(&model->overlap);
+    accel__used_free(&model->used);
 }
 
 /* What can go wrong on this rank alone. */
@@ -36,7 +44,7 @@ static accel_status_t prepare_locally(accel_model_t *model, accel__gradient_stat
         return accel__fail(ACCEL_ERR_UNSUPPORTED,
                            "accel_prepare: a model's ranks must be on one host");
     for (int64_t i = 0; i < model->num_params; i++)
-        describe_param(model->params[i], description);
+        describe_param(model->params[i], model->find_unused, description);
     if (description->failed)
         return accel__fail_memory("a model's description", description->length);
     status = accel__model_seal(model);
@@ -44,11 +52,12 @@ static accel_status_t prepare_locally(accel_model_t *model, accel__gradient_stat
         return status;
     accel__layout_place_copies(&model->layout, state->autocast);
     status = accel__overlap_init(&model->overlap, &model->arena, &model->layout);
+    if (status == ACCEL_OK)
+        status = accel__used_init(&model->used, model->layout.used_words);
+    if (status == ACCEL_OK)
+        status = accel__arena_reserve(&model->arena, state->comm);
     if (status != ACCEL_OK)
-        return status;
-    status = accel__arena_reserve(&model->arena, state->comm);
-    if (status != ACCEL_OK)
-        accel__overlap_free(&model->overlap);
+        free_local(model);
     return status;
 }
 
@@ -190,7 +199,7 @@ accel_status_t accel__model_prepare(accel_model_t *model, accel__gradient_state_
     accel__text_free(&description);
     if (status != ACCEL_OK) {
         if (reserved) {
-            accel__overlap_free(&model->overlap);
+            free_local(model);
             accel__arena_release(&model->arena);
         }
         return status;
@@ -225,7 +234,7 @@ void accel__model_unprepare(accel_model_t *model)
     accel__link_remove(&model->link);
     if (!model->fixed_memory)
         restore(model);
-    accel__overlap_free(&model->overlap);
+    free_local(model);
     accel__arena_release(&model->arena);
     model->state->no_sync_depth -= model->no_sync_depth; /* scopes end with what they were of */
     model->no_sync_depth = model->trigger_sync_depth = 0;
