@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # test-timeout: 180
 """Every optimizer beside torch.optim over 100 steps, parameter by parameter: all options, groups,
-frozen parameters, bfloat16 with float32 masters, a rule by callback; and averages of parameters
-beside torch's AveragedModel. The program makes the same values and gradients."""
+frozen parameters, parameters that some steps do not use, bfloat16 with float32 masters, a rule by
+callback; and averages of parameters beside torch's AveragedModel. The program makes the same values and gradients."""
 import itertools
 import os
 import subprocess
@@ -58,6 +58,8 @@ class Lion(torch.optim.Optimizer):
     def step(self):
         for group in self.param_groups:
             for p in group["params"]:
+                if p.grad is None:
+                    continue
                 m = self.state[p].setdefault("m", torch.zeros_like(p))
                 direction = 0.9 * m.double() + 0.1 * p.grad.double()
                 moved = p.double() * (1 - group["lr"] * group["weight_decay"])
@@ -65,15 +67,20 @@ class Lion(torch.optim.Optimizer):
                 m.copy_((0.99 * m.double() + 0.01 * p.grad.double()).to(p.dtype))
 
 
-def torchs(optimizer_class, options, group):
+def is_used(parameter, step):
+    """The program's, with unused=1."""
+    return step > 7 and step % 3 != 1 if parameter == 0 else step % 4 != 2
+
+
+def torchs(optimizer_class, options, group, unused=False):
     """The parameters after each step."""
     parameters = [torch.nn.Parameter(numbers(0).to(d)) for d in (torch.float32, torch.float64)]
     second = {"params": [parameters[1]], **(for_torch({**options, **group}) if group else {})}
     optimizer = optimizer_class([{"params": [parameters[0]]}, second], foreach=False,
                                 **for_torch(options))
     for step in range(1, STEPS + 1):
-        for p in parameters:
-            p.grad = numbers(step).to(p.dtype)
+        for i, p in enumerate(parameters):
+            p.grad = numbers(step).to(p.dtype) if is_used(i, step) or not unused else None
         optimizer.step()
         yield [p.detach().clone() for p in parameters]
 
@@ -89,10 +96,12 @@ def compare(rule, optimizer_class, options, group=None, extra=None):
     arguments = {**options, **(extra or {})}
     if group is not None:
         arguments.update({"group": 1, **{f"group_{k}": v for k, v in group.items()}})
-    outputs = [ours(rule, mode, arguments, 2) for mode in ("alone", "prepared")]
-    assert (outputs[0] == outputs[1]).all(), f"{what}: prepared differs from alone"
+    unused = "unused" in arguments
+    modes = ("prepared",) if unused else ("alone", "prepared")
+    outputs = [ours(rule, mode, arguments, 2) for mode in modes]
+    assert (outputs[0] == outputs[-1]).all(), f"{what}: prepared differs from alone"
     found, worst = outputs[0], 0
-    for step, expected in enumerate(torchs(optimizer_class, options, group)):
+    for step, expected in enumerate(torchs(optimizer_class, options, group, unused)):
         for which, e in enumerate(expected):
             worst = max(worst, check(what, step, found[step, which], e, TOLERANCE[e.dtype]) /
                         TOLERANCE[e.dtype])
@@ -138,15 +147,38 @@ def groups():
     assert (found[-1, 0] != numbers(0)).all()
 
 
-def halves():
+def unused():
+    """Some steps do not use a parameter: torch sees a gradient of None."""
+    adam = {"lr": 3e-3, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.2}
+    some = {"unused": 1}
+    for amsgrad in (0, 1):
+        compare("adamw", torch.optim.AdamW, {**adam, "amsgrad": amsgrad}, extra=some)
+        compare("adam", torch.optim.Adam, {**adam, "amsgrad": amsgrad}, extra=some)
+    compare("adamw", torch.optim.AdamW, adam, {"lr": 1e-2, "weight_decay": 0.0}, some)
+    for momentum, dampening, nesterov in ((0, 0, 0), (0.9, 0.3, 0), (0.9, 0, 1)):
+        compare("sgd", torch.optim.SGD, {"lr": 1e-2, "momentum": momentum, "dampening": dampening,
+                                         "weight_decay": 0.1, "nesterov": nesterov}, extra=some)
+    compare("adagrad", torch.optim.Adagrad,
+            {"lr": 1e-2, "weight_decay": 0.1, "lr_decay": 0.03, "eps": 1e-4,
+             "initial_accumulator_value": 0.5}, extra=some)
+    for momentum, centered in ((0, 0), (0.9, 1)):
+        compare("rmsprop", torch.optim.RMSprop,
+                {"lr": 1e-3, "alpha": 0.9, "eps": 1e-2, "weight_decay": 0.1, "momentum": momentum,
+                 "centered": centered}, extra=some)
+    compare("lion", Lion, {"lr": 1e-3, "weight_decay": 0.1}, extra=some)
+
+
+def halves(extra=None):
     """bfloat16 values and gradients: torch updates a float32 master by the rounded gradients."""
     options = {"lr": 3e-3, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1}
-    found = ours("adamw", "half", options, 1)
+    found = ours("adamw", "half", {**options, **(extra or {})}, 1)
     master = torch.nn.Parameter(numbers(0).float().bfloat16().float())
     optimizer = torch.optim.AdamW([master], foreach=False, **for_torch(options))
     equal = 0
     for step in range(STEPS):
         master.grad = numbers(step + 1).float().bfloat16().float()
+        if extra and not is_used(0, step + 1):
+            master.grad = None
         optimizer.step()
         expected = master.detach().bfloat16().double()
         equal += (found[step, 0] == expected).double().mean().item() / STEPS
@@ -184,6 +216,8 @@ def averages():
 torch.set_num_threads(1)
 optimizers()
 groups()
+unused()
 halves()
+halves({"unused": 1})
 averages()
 sys.exit(0)

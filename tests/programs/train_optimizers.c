@@ -4,10 +4,10 @@
  *     program-train_optimizers RULE alone|prepared|half STEPS NAME=VALUE...
  *
  * The options are those of the rule; those that begin with "group_" are of a group of the second
- * parameter; ema=DECAY averages. Writes the parameters after each step (with ema, the averages)
- * as raw doubles: float32 ones, then float64 ones; with "half" one parameter in bfloat16, with a
- * bfloat16 gradient. Values and gradients are made of whole numbers, so that the judge makes the
- * same ones. */
+ * parameter; ema=DECAY averages; unused=1 leaves parameters out of some steps. Writes the
+ * parameters after each step (with ema, the averages) as raw doubles: float32 ones, then float64
+ * ones; with "half" one parameter in bfloat16, with a bfloat16 gradient. Values and gradients are
+ * made of whole numbers, so that the judge makes the same ones. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -214,7 +214,7 @@ typedef struct owner {
     float *narrow, *narrow_gradient;
     double *wide, *wide_gradient;
     uint16_t *half, *half_gradient;
-    bool is_half;
+    bool is_half, unused;
 } owner_t;
 
 static accel_model_t *make_model(owner_t *owner)
@@ -225,7 +225,8 @@ static accel_model_t *make_model(owner_t *owner)
         narrow[i] = (float)(wide[i] = number(i, 0));
         half[i] = to_half(wide[i]);
     }
-    ACCEL_CHECK(accel_model_create(NULL, &model));
+    ACCEL_CHECK(
+        accel_model_create(ACCEL_MODEL_OPTIONS(.find_unused_parameters = owner->unused), &model));
     if (owner->is_half) {
         ACCEL_CHECK(accel_model_add(model, "half", ACCEL_BF16, ACCEL_SHAPE(ROWS, COLUMNS),
                                     &owner->half, &owner->half_gradient));
@@ -238,15 +239,40 @@ static accel_model_t *make_model(owner_t *owner)
     return model;
 }
 
+/* The first parameter begins late and pauses in every third step, the second in every fourth. */
+static bool is_used(const owner_t *owner, int64_t param, uint32_t step)
+{
+    if (!owner->unused)
+        return true;
+    return param == 0 ? step > 7 && step % 3 != 1 : step % 4 != 2;
+}
+
 static void make_gradients(owner_t *owner, uint32_t step)
 {
+    bool first = is_used(owner, 0, step), second = is_used(owner, 1, step);
+
     for (uint32_t i = 0; i < COUNT; i++) {
         double gradient = number(i, step);
 
-        owner->narrow_gradient[i] = (float)gradient;
-        owner->wide_gradient[i] = gradient;
-        owner->half_gradient[i] = to_half(gradient);
+        owner->narrow_gradient[i] = first ? (float)gradient : 0;
+        owner->wide_gradient[i] = second ? gradient : 0;
+        owner->half_gradient[i] = first ? to_half(gradient) : 0;
     }
+}
+
+/* What autograd's hooks would say; when all have, the backward is over. */
+static void say_ready(const owner_t *owner, accel_t *accelerator, accel_model_t *model,
+                      uint32_t step)
+{
+    int64_t num_params = accel_model_num_parameters(model), num_used = 0;
+
+    for (int64_t i = num_params - 1; i >= 0; i--)
+        if (is_used(owner, i, step)) {
+            ACCEL_CHECK(accel_grad_ready(model, i));
+            num_used++;
+        }
+    if (num_used < num_params)
+        ACCEL_CHECK(accel_backward(accelerator, model));
 }
 
 static void write_values(const owner_t *owner)
@@ -269,7 +295,8 @@ static void write_average(const owner_t *owner, accel_ema_t *ema)
 
 int main(int argc, char **argv)
 {
-    owner_t owner = {narrow, narrow_gradient, wide, wide_gradient, half, half_gradient, false};
+    owner_t owner = {narrow, narrow_gradient, wide,  wide_gradient,
+                     half,   half_gradient,   false, false};
     uint32_t steps;
     accel_t *accelerator = NULL;
     accel_model_t *model;
@@ -282,6 +309,7 @@ int main(int argc, char **argv)
     }
     steps = (uint32_t)strtoul(argv[3], NULL, 10);
     owner.is_half = strcmp(argv[2], "half") == 0;
+    owner.unused = argument_count(argv + 4, "unused") != 0;
     model = make_model(&owner);
     optimizer = make_optimizer(model, argv[1], argv + 4);
     add_group(optimizer, argv + 4);
@@ -297,6 +325,8 @@ int main(int argc, char **argv)
     }
     for (uint32_t step = 1; step <= steps; step++) {
         make_gradients(&owner, step);
+        if (owner.unused)
+            say_ready(&owner, accelerator, model, step);
         ACCEL_CHECK(accel_optimizer_step(optimizer));
         ACCEL_CHECK(accel_optimizer_zero_grad(optimizer));
         if (ema)
