@@ -151,6 +151,17 @@ typedef enum accel__isa {
 /* The widest this processor has: it has those before it, too. */
 accel__isa_t accel__isa_best(void);
 
+/* Of an array that a loop walks through: have the cache lines that follow these `size` bytes a
+ * block later brought near. The processor's own look-ahead ends with a page, and a loop with
+ * several arrays and a division has use for more. */
+static inline __attribute__((always_inline)) void accel__fetch_ahead(const void *array, size_t size)
+{
+    enum { AHEAD = 8192, LINE = 64 };
+
+    for (size_t at = 0; at < size; at += LINE)
+        __builtin_prefetch((const char *)array + AHEAD + at, 0, 2);
+}
+
 /* ---- small floats (half.c): round to nearest even ---- */
 
 float accel__f16_to_f32(uint16_t half);
@@ -158,12 +169,16 @@ uint16_t accel__f32_to_f16(float value);
 float accel__bf16_to_f32(uint16_t half);
 uint16_t accel__f32_to_bf16(float value);
 
-/* The same for arrays that do not overlap, to the same bits by all instruction sets. */
+/* The same for arrays that do not overlap, to the same bits by all instruction sets; and what an
+ * average of them is made of. */
 typedef struct accel__half_kernels {
     void (*bf16_to_f32)(float *dst, const uint16_t *src, size_t count);
     void (*f32_to_bf16)(uint16_t *dst, const float *src, size_t count);
     void (*f16_to_f32)(float *dst, const uint16_t *src, size_t count);
     void (*f32_to_f16)(uint16_t *dst, const float *src, size_t count);
+    void (*add_bf16)(float *sum, const uint16_t *term, size_t count);
+    void (*add_f16)(float *sum, const uint16_t *term, size_t count);
+    void (*divide)(float *sum, int32_t by, size_t count);
 } accel__half_kernels_t;
 
 const accel__half_kernels_t *accel__half_kernels(accel__isa_t isa);

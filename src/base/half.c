@@ -121,29 +121,68 @@ INLINE void narrow_f16s(uint16_t *restrict dst, const float *restrict src, size_
         dst[i] = narrow_f16(src[i]);
 }
 
+INLINE void add_bf16s(float *restrict sum, const uint16_t *restrict term, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        sum[i] += widen_bf16(term[i]);
+}
+
+INLINE void add_f16s(float *restrict sum, const uint16_t *restrict term, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        sum[i] += widen_f16(term[i]);
+}
+
+/* By a power of two, multiplying is dividing, to the bit, and many times faster. */
+INLINE void divide(float *sum, int32_t by, size_t count)
+{
+    const float divisor = (float)by, inverse = 1 / divisor;
+
+    if ((by & (by - 1)) == 0) {
+        for (size_t i = 0; i < count; i++)
+            sum[i] *= inverse;
+    } else {
+        for (size_t i = 0; i < count; i++)
+            sum[i] /= divisor;
+    }
+}
+
 /* Functions of a target under one table; what the compiler cannot vectorise by itself is written
  * with the instruction that does it. */
-#define VARIANT(name, target, f16_widen, f16_narrow, bf16_narrow)                               \
-    target static void widen_bf16_##name(float *dst, const uint16_t *src, size_t count)         \
-    {                                                                                           \
-        widen_bf16s(dst, src, count);                                                           \
-    }                                                                                           \
-    target static void narrow_bf16_##name(uint16_t *dst, const float *src, size_t count)        \
-    {                                                                                           \
-        bf16_narrow(dst, src, count);                                                           \
-    }                                                                                           \
-    target static void widen_f16_##name(float *dst, const uint16_t *src, size_t count)          \
-    {                                                                                           \
-        f16_widen(dst, src, count);                                                             \
-    }                                                                                           \
-    target static void narrow_f16_##name(uint16_t *dst, const float *src, size_t count)         \
-    {                                                                                           \
-        f16_narrow(dst, src, count);                                                            \
-    }                                                                                           \
-    static const accel__half_kernels_t kernels_##name = {widen_bf16_##name, narrow_bf16_##name, \
-                                                         widen_f16_##name, narrow_f16_##name};
+#define VARIANT(name, target, f16_widen, f16_narrow, f16_add, bf16_narrow)               \
+    target static void widen_bf16_##name(float *dst, const uint16_t *src, size_t count)  \
+    {                                                                                    \
+        widen_bf16s(dst, src, count);                                                    \
+    }                                                                                    \
+    target static void narrow_bf16_##name(uint16_t *dst, const float *src, size_t count) \
+    {                                                                                    \
+        bf16_narrow(dst, src, count);                                                    \
+    }                                                                                    \
+    target static void widen_f16_##name(float *dst, const uint16_t *src, size_t count)   \
+    {                                                                                    \
+        f16_widen(dst, src, count);                                                      \
+    }                                                                                    \
+    target static void narrow_f16_##name(uint16_t *dst, const float *src, size_t count)  \
+    {                                                                                    \
+        f16_narrow(dst, src, count);                                                     \
+    }                                                                                    \
+    target static void add_bf16_##name(float *sum, const uint16_t *term, size_t count)   \
+    {                                                                                    \
+        add_bf16s(sum, term, count);                                                     \
+    }                                                                                    \
+    target static void add_f16_##name(float *sum, const uint16_t *term, size_t count)    \
+    {                                                                                    \
+        f16_add(sum, term, count);                                                       \
+    }                                                                                    \
+    target static void divide_##name(float *sum, int32_t by, size_t count)               \
+    {                                                                                    \
+        divide(sum, by, count);                                                          \
+    }                                                                                    \
+    static const accel__half_kernels_t kernels_##name = {                                \
+        widen_bf16_##name, narrow_bf16_##name, widen_f16_##name, narrow_f16_##name,      \
+        add_bf16_##name,   add_f16_##name,     divide_##name};
 
-VARIANT(plain, , widen_f16s, narrow_f16s, narrow_bf16s)
+VARIANT(plain, , widen_f16s, narrow_f16s, add_f16s, narrow_bf16s)
 
 #if defined(__x86_64__)
 #define AVX2 __attribute__((target("avx2,f16c")))
@@ -157,6 +196,18 @@ AVX2 static void widen_f16_8(float *dst, const uint16_t *src, size_t count)
     for (; i + 8 <= count; i += 8)
         _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(src + i))));
     widen_f16s(dst + i, src + i, count - i);
+}
+
+AVX2 static void add_f16_8(float *sum, const uint16_t *term, size_t count)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= count; i += 8) {
+        __m256 wide = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(term + i)));
+
+        _mm256_storeu_ps(sum + i, _mm256_add_ps(_mm256_loadu_ps(sum + i), wide));
+    }
+    add_f16s(sum + i, term + i, count - i);
 }
 
 AVX2 static void narrow_f16_8(uint16_t *dst, const float *src, size_t count)
@@ -188,9 +239,9 @@ AVX512_BF16 static void narrow_bf16_16(uint16_t *dst, const float *src, size_t c
     narrow_bf16s(dst + i, src + i, count - i);
 }
 
-VARIANT(avx2, AVX2, widen_f16_8, narrow_f16_8, narrow_bf16s)
-VARIANT(avx512, AVX512, widen_f16_8, narrow_f16_8, narrow_bf16s)
-VARIANT(avx512_bf16, AVX512_BF16, widen_f16_8, narrow_f16_8, narrow_bf16_16)
+VARIANT(avx2, AVX2, widen_f16_8, narrow_f16_8, add_f16_8, narrow_bf16s)
+VARIANT(avx512, AVX512, widen_f16_8, narrow_f16_8, add_f16_8, narrow_bf16s)
+VARIANT(avx512_bf16, AVX512_BF16, widen_f16_8, narrow_f16_8, add_f16_8, narrow_bf16_16)
 #endif
 
 const accel__half_kernels_t *accel__half_kernels(accel__isa_t isa)

@@ -1,33 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "comm/reduce.h"
 
-#include <string.h>
-
 /* Elements of the small types combined at a time: the sums stay in the first-level cache. */
-#define BLOCK 256
+#define BLOCK 1024
+
+/* The sum, largest or smallest so far, with one source more. */
+static void combine_halves(float *sum, const uint16_t *source, size_t count, accel_dtype_t dtype,
+                           accel_reduction_t how)
+{
+    accel__isa_t isa = accel__isa_best();
+    const accel__half_kernels_t *half = accel__half_kernels(isa);
+    float term[BLOCK];
+    void *const dst[] = {sum};
+    const void *const sources[] = {sum, term};
+    accel__reduction_t two = {dst, sources, 1, 2, how};
+
+    if (how == ACCEL_SUM || how == ACCEL_MEAN) {
+        (dtype == ACCEL_BF16 ? half->add_bf16 : half->add_f16)(sum, source, count);
+        return;
+    }
+    accel__convert(term, ACCEL_F32, source, dtype, count);
+    accel__reduce_f32(isa)(&two, 0, count);
+}
 
 /* Both small float types: through fp32, rounded once. */
 static void reduce_half_block(const accel__reduction_t *reduction, size_t begin, size_t count,
                               accel_dtype_t dtype)
 {
-    float sum[BLOCK], term[BLOCK];
-    uint16_t half[BLOCK];
-    void *const dst[] = {sum};
-    const void *const sources[] = {sum, term};
-    bool mean = reduction->how == ACCEL_MEAN;
-    accel__reduction_t step = {dst, sources, 1, 2, mean ? ACCEL_SUM : reduction->how};
+    const uint16_t *source = (const uint16_t *)reduction->sources[0] + begin;
+    float sum[BLOCK];
 
-    accel__convert(sum, ACCEL_F32, (const uint16_t *)reduction->sources[0] + begin, dtype, count);
+    accel__fetch_ahead(source, count * sizeof(*source));
+    accel__convert(sum, ACCEL_F32, source, dtype, count);
     for (int32_t s = 1; s < reduction->num_sources; s++) {
-        accel__convert(term, ACCEL_F32, (const uint16_t *)reduction->sources[s] + begin, dtype,
-                       count);
-        accel__reduce_f32(accel__isa_best())(&step, 0, count);
+        source = (const uint16_t *)reduction->sources[s] + begin;
+        accel__fetch_ahead(source, count * sizeof(*source));
+        combine_halves(sum, source, count, dtype, reduction->how);
     }
-    for (size_t i = 0; mean && i < count; i++)
-        sum[i] /= (float)reduction->num_sources;
-    accel__convert(half, dtype, sum, ACCEL_F32, count);
+    if (reduction->how == ACCEL_MEAN)
+        accel__half_kernels(accel__isa_best())->divide(sum, reduction->num_sources, count);
     for (int32_t d = 0; d < reduction->num_dsts; d++)
-        memcpy((uint16_t *)reduction->dsts[d] + begin, half, count * sizeof(*half));
+        accel__convert((uint16_t *)reduction->dsts[d] + begin, dtype, sum, ACCEL_F32, count);
 }
 
 static int64_t load_integer(const void *source, size_t i, accel_dtype_t dtype)

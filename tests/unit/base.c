@@ -130,9 +130,24 @@ static void half_floats_round_trip(void)
 enum { HALVES = 0x10000 + 3 }; /* every half, and a rest that is no vector */
 
 typedef struct halves {
-    float wide[2][HALVES];
+    float wide[2][HALVES], sums[2][HALVES];
     uint16_t narrow[2][HALVES];
 } halves_t;
+
+/* The mean with a number beside, of as many; those that are none need not be the same none. */
+static void add_all(const accel__half_kernels_t *kernels, const uint16_t *half, uint32_t beside,
+                    float sums[2][HALVES])
+{
+    for (int which = 0; which < 2; which++) {
+        for (uint32_t i = 0; i < HALVES; i++)
+            sums[which][i] = (float)beside;
+        (which == 0 ? kernels->add_bf16 : kernels->add_f16)(sums[which], half, HALVES);
+        kernels->divide(sums[which], (int32_t)beside + 2, HALVES);
+        for (uint32_t i = 0; i < HALVES; i++)
+            if (isnan(sums[which][i]))
+                sums[which][i] = NAN;
+    }
+}
 
 /* Numbers around each half: itself, the ties above and below, and what lies beside a tie; among
  * them all kinds of zeros, subnormals, infinities and NaNs. */
@@ -155,6 +170,7 @@ static void convert_all(const accel__half_kernels_t *kernels, uint32_t beside, h
         }
     kernels->f32_to_bf16(found->narrow[0], wide[0], HALVES);
     kernels->f32_to_f16(found->narrow[1], wide[1], HALVES);
+    add_all(kernels, half, beside, found->sums);
 }
 
 static void conversions_agree_to_the_bit(void)
@@ -168,6 +184,8 @@ static void conversions_agree_to_the_bit(void)
             float one = accel__f16_to_f32((uint16_t)i), all = plain.wide[1][i];
 
             CHECK(memcmp(&one, &all, sizeof(one)) == 0);
+            if (!isnan(one))
+                CHECK(one / 2 == plain.sums[1][i]);
         }
         for (accel__isa_t isa = ACCEL__ISA_AVX2; isa <= accel__isa_best(); isa++) {
             memset(&other, 0xee, sizeof(other));

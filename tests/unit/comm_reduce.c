@@ -4,7 +4,7 @@
 
 #include "comm/reduce.h"
 
-enum { SOURCES = 5, COUNT = 1000 };
+enum { SOURCES = 5, COUNT = 1000, HALVES = 2500 };
 
 static float sources[SOURCES][COUNT], expected[COUNT], found[2][COUNT];
 static double wide[SOURCES][COUNT], wide_expected[COUNT], wide_found[2][COUNT];
@@ -93,6 +93,69 @@ static void in_place_and_only_where_asked(void)
     CHECK(memcmp(before + 800, sources[3] + 800, 200 * sizeof(float)) == 0);
 }
 
+/* What one small float's element is to become: float32 throughout, rounded once. */
+static uint16_t half_expected(uint16_t halves[SOURCES][HALVES], size_t i, int num_sources,
+                              accel_reduction_t how, accel_dtype_t dtype)
+{
+    float column[SOURCES], result;
+    uint16_t half;
+
+    for (int s = 0; s < num_sources; s++)
+        accel__convert(&column[s], ACCEL_F32, &halves[s][i], dtype, 1);
+    result = column[0];
+    for (int s = 1; s < num_sources; s++) {
+        if (how == ACCEL_MAX)
+            result = column[s] > result ? column[s] : result;
+        else if (how == ACCEL_MIN)
+            result = column[s] < result ? column[s] : result;
+        else
+            result += column[s];
+    }
+    if (how == ACCEL_MEAN)
+        result /= (float)num_sources;
+    accel__convert(&half, dtype, &result, ACCEL_F32, 1);
+    return half;
+}
+
+/* Across the blocks in which they are combined, with a rest, beside one result and in place. */
+static void check_halves(uint16_t halves[SOURCES][HALVES], int num_sources, accel_reduction_t how,
+                         accel_dtype_t dtype)
+{
+    static uint16_t in_place[HALVES], beside[HALVES];
+    const void *at[SOURCES] = {in_place, halves[1], halves[2], halves[3], halves[4]};
+    void *const dsts[] = {beside, in_place};
+    accel__reduction_t reduction = {dsts, at, 2, num_sources, how};
+
+    memcpy(in_place, halves[0], sizeof(in_place));
+    memset(beside, 0x55, sizeof(beside));
+    accel__reduce(&reduction, 3, HALVES - 4, dtype);
+    CHECK(memcmp(beside + 3, in_place + 3, (HALVES - 4) * sizeof(*beside)) == 0);
+    CHECK_INT(0x5555, beside[2]);
+    CHECK_INT(0x5555, beside[HALVES - 1]);
+    CHECK_INT(halves[0][2], in_place[2]);
+    for (size_t i = 3; i < HALVES - 1; i++)
+        CHECK_INT(half_expected(halves, i, num_sources, how, dtype), beside[i]);
+}
+
+static void small_floats_are_rounded_once(void)
+{
+    static uint16_t halves[SOURCES][HALVES];
+
+    for (int t = 0; t < 2; t++) {
+        accel_dtype_t dtype = t == 0 ? ACCEL_BF16 : ACCEL_F16;
+
+        for (size_t i = 0; i < SOURCES * HALVES; i++) { /* with subnormals of either type */
+            float number = ldexpf((float)((int)(i * 7919 % 2003) - 1001), -(int)(i % 35) - 4);
+
+            number = i % 97 == 0 ? number * 0x1p-120f : number;
+            accel__convert(&halves[i / HALVES][i % HALVES], dtype, &number, ACCEL_F32, 1);
+        }
+        for (int n = 1; n <= SOURCES; n++)
+            for (int how = ACCEL_SUM; how <= ACCEL_MIN; how++)
+                check_halves(halves, n, (accel_reduction_t)how, dtype);
+    }
+}
+
 /* A NaN of any rank is the result: a maximum that hides one hides a broken run. */
 static void nan_comes_through(void)
 {
@@ -124,4 +187,5 @@ static void integers_wrap_and_truncate(void)
 }
 
 TEST_MAIN(TEST(instruction_sets_agree_to_the_bit), TEST(in_place_and_only_where_asked),
-          TEST(nan_comes_through), TEST(integers_wrap_and_truncate))
+          TEST(small_floats_are_rounded_once), TEST(nan_comes_through),
+          TEST(integers_wrap_and_truncate))
