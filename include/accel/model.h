@@ -176,6 +176,10 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_parameter(const accel_model
  * accel_sync_gradients(), and clear them before the next backward. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_grad_ready(accel_model_t *model, int64_t index);
 
+/* Clear this rank's gradients, as accel_optimizer_zero_grad() does, but off a sync step too: what
+ * the window has accumulated is lost. On every rank alike. Local. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_zero_grad(accel_model_t *model);
+
 /* With find_unused_parameters, of a prepared model: did a backward of any rank call
  * accel_grad_ready() for the parameter since the gradients were cleared, accumulation included?
  * The same on every rank, as of the last reduction: by the step, by clipping, by averaging the

@@ -151,6 +151,14 @@ void accel__model_clear_gradients(accel_model_t *model)
     }
 }
 
+accel_status_t accel_model_zero_grad(accel_model_t *model)
+{
+    if (!model)
+        return accel__fail(ACCEL_ERR_INVALID, "accel_model_zero_grad: model is NULL");
+    accel__model_zero_gradients(model);
+    return ACCEL_OK;
+}
+
 /* What each rank brings to a barrier. */
 typedef struct call {
     double value;

@@ -168,6 +168,48 @@ static void a_replicated_model_is_told(void)
         TEST_RANKS(size, replicated);
 }
 
+/* Gradients of a window that were cleared within it are nobody's use. */
+static void cleared(int rank, int size)
+{
+    accel_options_t options = accel_options_init();
+    accel_t *accelerator;
+    double value = 1, gradient = 0, *value_at = &value, *gradient_at = &gradient;
+    accel_model_t *model;
+    accel_optimizer_t *optimizer;
+
+    (void)rank, (void)size;
+    options.gradient_accumulation_steps = 2;
+    accelerator = test_accelerator(options);
+    CHECK_OK(accel_model_create(ACCEL_MODEL_OPTIONS(.find_unused_parameters = true), &model));
+    CHECK_OK(accel_model_add(model, "w", ACCEL_F64, 0, NULL, &value_at, &gradient_at));
+    CHECK_OK(accel_sgd_create(model, ACCEL_SGD_OPTIONS(.lr = 1, .weight_decay = 0.5), &optimizer));
+    CHECK_OK(accel_prepare(accelerator, model, optimizer, NULL, NULL));
+    for (int step = 0; step < 2; step++) {
+        CHECK_OK(accel_accumulate(accelerator, model));
+        *gradient_at = 0.5;
+        CHECK_OK(accel_grad_ready(model, 0));
+        CHECK_OK(accel_backward(accelerator, model));
+        CHECK_OK(accel_optimizer_zero_grad(optimizer)); /* nothing, off a sync step */
+        CHECK_NEAR(0.5, *gradient_at, 0);
+        if (step == 0)
+            CHECK_OK(accel_model_zero_grad(model));
+        CHECK_OK(accel_accumulate(accelerator, model));
+        CHECK_OK(accel_backward(accelerator, model));
+        CHECK_OK(accel_optimizer_step(optimizer));
+        CHECK_OK(accel_optimizer_zero_grad(optimizer));
+        CHECK_NEAR(step == 0 ? 1 : 0, *value_at, 1e-15);
+        CHECK(accel_model_is_used(model, 0) == (step == 1));
+    }
+    CHECK_STATUS(ACCEL_ERR_INVALID, accel_model_zero_grad(NULL));
+    accel_optimizer_destroy(optimizer);
+    accel_model_destroy(model);
+    accel_destroy(accelerator);
+}
+static void cleared_gradients_are_not_used(void)
+{
+    TEST_RANKS(2, cleared);
+}
+
 static void differing(int rank, int size)
 {
     accel_t *accelerator = test_accelerator(accel_options_init());
@@ -195,4 +237,5 @@ static void an_option_of_one_rank_is_named(void)
 }
 
 TEST_MAIN(TEST(thousands_of_parameters), TEST(an_unused_step_has_not_been),
-          TEST(a_replicated_model_is_told), TEST(an_option_of_one_rank_is_named))
+          TEST(a_replicated_model_is_told), TEST(cleared_gradients_are_not_used),
+          TEST(an_option_of_one_rank_is_named))
