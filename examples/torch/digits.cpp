@@ -19,6 +19,7 @@ int main(int argc, char **argv)
     Digits train(argc > 1 ? argv[1] : "digits.bin", Digits::TRAIN), test(train, Digits::TEST);
     Net net;
     accel::AdamW optimizer(net->parameters(), torch::optim::AdamWOptions(3e-3));
+    torch::optim::StepLR scheduler(optimizer, 12);
     accel::DataLoaderOptions options(64 / accelerator.num_processes());
     options.shuffle = true;
     auto loader = accel::make_data_loader(train.map(torch::data::transforms::Stack<>()), options);
@@ -32,6 +33,7 @@ int main(int argc, char **argv)
             accelerator.backward(loss);
             optimizer.step();
         }
+        scheduler.step();
         net->eval();
         torch::NoGradGuard no_grad;
         auto correct = net->forward(test.images()).argmax(1).eq(test.labels());

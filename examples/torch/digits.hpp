@@ -11,7 +11,7 @@
 
 #include <torch/torch.h>
 
-enum { EPOCHS = 12 };
+enum { EPOCHS = 16 };
 
 /* Images of 8 x 8 pixels from 0 to 16, as digits.py writes them: 64 bytes and the digit. The first
  * four fifths are for training. */
@@ -69,18 +69,24 @@ struct NetImpl : torch::nn::Module {
         norm1 = register_module("norm1", torch::nn::BatchNorm2d(16));
         conv2 = register_module("conv2", torch::nn::Conv2d(Conv2dOptions(16, 32, 3).padding(1)));
         norm2 = register_module("norm2", torch::nn::BatchNorm2d(32));
+        dropout = register_module("dropout", torch::nn::Dropout(0.3));
         fc = register_module("fc", torch::nn::Linear(32 * 4 * 4, 10));
     }
 
     torch::Tensor forward(torch::Tensor x)
     {
+        if (is_training()) { /* a pixel to any side: what is learned does not depend on the place */
+            auto by = torch::randint(-1, 2, {2}, torch::kLong);
+            x = torch::roll(x, {by[0].item<int64_t>(), by[1].item<int64_t>()}, {2, 3});
+        }
         x = torch::relu(norm1(conv1(x)));
         x = torch::max_pool2d(torch::relu(norm2(conv2(x))), 2);
-        return torch::log_softmax(fc(x.flatten(1)), 1);
+        return torch::log_softmax(fc(dropout(x.flatten(1))), 1);
     }
 
     torch::nn::Conv2d conv1{nullptr}, conv2{nullptr};
     torch::nn::BatchNorm2d norm1{nullptr}, norm2{nullptr};
+    torch::nn::Dropout dropout{nullptr};
     torch::nn::Linear fc{nullptr};
 };
 TORCH_MODULE(Net);

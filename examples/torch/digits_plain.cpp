@@ -13,6 +13,7 @@ int main(int argc, char **argv)
     Digits train(argc > 1 ? argv[1] : "digits.bin", Digits::TRAIN), test(train, Digits::TEST);
     Net net;
     torch::optim::AdamW optimizer(net->parameters(), torch::optim::AdamWOptions(3e-3));
+    torch::optim::StepLR scheduler(optimizer, 12);
     auto loader = torch::data::make_data_loader<torch::data::samplers::RandomSampler>(
         train.map(torch::data::transforms::Stack<>()), torch::data::DataLoaderOptions(64));
 
@@ -24,6 +25,7 @@ int main(int argc, char **argv)
             loss.backward();
             optimizer.step();
         }
+        scheduler.step();
         net->eval();
         torch::NoGradGuard no_grad;
         auto correct = net->forward(test.images()).argmax(1).eq(test.labels());
