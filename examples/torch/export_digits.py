@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write what digits_c.c and infer.c work on: scikit-learn's handwritten digits, a small CNN as a
-TorchScript archive, its weights, and the same archive without weights.
+"""Write what digits_c.c and infer_c.c work on: scikit-learn's handwritten digits, a small CNN as a
+TorchScript archive, and its weights.
 
     python3 export_digits.py FOLDER"""
 import pathlib
@@ -26,13 +26,6 @@ class Cnn(torch.nn.Module):
         return self.layers(x)
 
 
-def without_weights(model):
-    """Shapes without memory: each parameter is one number, expanded."""
-    for parameter in model.parameters():
-        parameter.data = torch.zeros(()).expand(parameter.shape)
-    return model
-
-
 folder = pathlib.Path(sys.argv[1])
 digits = load_digits()
 images = torch.tensor(digits.images, dtype=torch.float32).div(16).reshape(-1, 1, 8, 8)
@@ -42,4 +35,3 @@ torch.manual_seed(0)
 model = Cnn()
 torch.jit.script(model).save(folder / "cnn.pt")
 save_model(model, folder / "cnn.safetensors")
-torch.jit.script(without_weights(model)).save(folder / "cnn_empty.pt")
