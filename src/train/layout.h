@@ -38,10 +38,10 @@ typedef struct accel__layout {
     int num_runs;
     bool values_elsewhere; /* each rank's own, in its owner's memory: none lie here */
     size_t bucket_size, first_bucket_size; /* gradients of a run, in bytes, that make it full */
-    size_t gradients_size; /* bytes, of one rank */
-    size_t used_words;     /* a bit for each parameter, if any may be unused; see used.h */
-    size_t frozen_end;     /* values and frozen parameters */
-    size_t size;           /* with the copies; whole pages */
+    size_t gradients_size;                 /* bytes, of one rank */
+    size_t used_words; /* a bit for each parameter, if any may be unused; see used.h */
+    size_t frozen_end; /* values and frozen parameters */
+    size_t size;       /* with the copies; whole pages */
 } accel__layout_t;
 
 /* Elements begin .. end - 1 of a run. */
