@@ -279,11 +279,15 @@ def step_row(bench, name, shapes, clip, aim, buckets):
                 "gradients by a stub")
     with Comparison(bench.rounds) as c:
         c.add("accel", bench.ours("accel", 2, "step", path, samples, how))
+        c.add("memory", Arm("memory", [bench.program("memory"), elements(shapes), samples, 2, "step"]))
         c.add_peer("torch DDP + AdamW", *(
             bench.torchrun("DDP", 2, "torch_step.py", path, samples, how, bucket,
                            settings=f"Gloo, fused=True, gradient_as_bucket_view, buckets of {bucket} MB")
             for bucket in buckets))
         c.run()
+        floor = c.arms["memory"].median
+        settings += (f"; the memory alone takes {floor * 1e3:.3g} ms, {floor / c.arms['accel'].median:.0%} of ours, "
+                     f"without {'clipping and ' if clip else ''}arithmetic")
         yield compare(c, name, "accel", "torch DDP + AdamW", "ms", milli, aim=aim,
                       version=bench.torch_version(), settings=settings)
 
@@ -312,7 +316,7 @@ def gpt_step(bench):
 
 def precision(bench):
     """bfloat16 parameters and gradients with float32 masters against float32, 2 ranks"""
-    shapes = gpt(512, 8, 8192, 512)
+    shapes = gpt(512, 8, 8192, 512) if not bench.quick else gpt(64, 2, 96, 64)
     path = bench.shapes("precision", shapes)
     samples = bench.number(20, 2)
     with Comparison(bench.rounds) as c:

@@ -36,7 +36,9 @@ def test_list_and_help():
 def test_rows(folder):
     """The arms of ours run; a Python environment that is not there is a missing peer."""
     target = folder / "bench.json"
-    rows = ["four-lines", "log", "log-online", "loader", "loader-decode", "8-ranks"]
+    rows = ["four-lines", "log", "log-online", "loader", "loader-decode", "8-ranks", "bf16-step", "sync+adamw"]
+    if (BUILD / "examples/words").exists() and len(os.sched_getaffinity(0)) > 1:
+        rows.append("words-scaling")
     scratch = folder / "scratch"
     scratch.mkdir()
     code, out, err = bench("--quick", "--oracle", folder / "none", "--environment", folder / "none", "--json",
@@ -47,11 +49,12 @@ def test_rows(folder):
     assert head.startswith("bench: accel ") and re.match(r"bench: \d+ comparisons, ", summary), out
     found = [LINE.fullmatch(line) for line in lines]
     assert all(found), [line for line, match in zip(lines, found) if not match]
-    assert {match.group(1).split("/")[0] for match in found} == set(rows), out
+    assert {match.group(1).split("/")[0].removesuffix("+clip") for match in found} == set(rows), out
     for match in found:
         missing = match.group(7).startswith("peer missing: ")
         peers = (match.group(1) == "log-online/stock"
-                 or match.group(1).split("/")[0] in ("log", "loader", "loader-decode"))
+                 or match.group(1).split("/")[0].removesuffix("+clip") in (
+                     "log", "loader", "loader-decode", "sync+adamw"))
         assert missing == peers, match.group()
         assert float(match.group(2)) > 0 or match.group(1).startswith("four-lines"), match.group()
     records(target, found)
@@ -79,6 +82,7 @@ def records(target, found):
 def test_programs_by_hand():
     """Without the driver a program has one turn and prints its samples."""
     for command, count in ((["memory", 4096, 3, 2, "plain"], 3), (["memory", 4096, 3, 2, "streaming"], 3),
+                           (["memory", 4096, 3, 2, "step"], 3),
                            (["allreduce", 1000, 2, 4, "ordinary"], 4), (["allreduce", 1000, 2, 4, "shared"], 4)):
         words = [str(word) for word in [BUILD / "bench" / command[0], *command[1:]]]
         run = subprocess.run(words, text=True, capture_output=True, timeout=60)
