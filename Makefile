@@ -20,7 +20,7 @@ help:
 	@echo 'make test          the whole suite: tests, a second compiler, the sanitizers'
 	@echo 'make install       install to PREFIX ($(PREFIX)), under DESTDIR if set'
 	@echo 'make bench         our speed beside that of torch, MPI, wandb and others; build/bench.json'
-	@echo 'make asan tsan     unit and rank tests under one of the sanitizers'
+	@echo 'make asan tsan     unit, rank and PyTorch tests under one of the sanitizers'
 	@echo 'make fuzz          look for inputs that break the W&B client, FUZZ_SECONDS=300 for each target'
 	@echo 'make clang         build everything with clang, warnings as errors'
 	@echo 'make oracle        the Python environment with the stock packages that judge the tests'
@@ -57,11 +57,12 @@ clang:
 	    cmake --preset clang && cmake --build --preset clang; \
 	else echo 'make clang: skipped: there is no clang'; test "$$CI" != true; fi
 
+# Of PyTorch the first has the tests in C++, and the programs in C; the second nothing.
 asan tsan:
 	@scripts/packages build test
 	cmake --preset $@
 	cmake --build --preset $@
-	$(CALM) $(CTEST) --test-dir build/$@ -R '^(unit|rank)\.'
+	$(CALM) $(CTEST) --test-dir build/$@ -R '^(unit|rank|torch)\.|^oracle\.(torch_c|torch_c_pitfalls)$$'
 
 # New inputs are kept in build/fuzz/corpus; one that breaks something in build/fuzz/found.
 fuzz:

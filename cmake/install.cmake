@@ -26,6 +26,8 @@ install(TARGETS accel EXPORT accelTargets
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY include/accel DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   COMPONENT development FILES_MATCHING PATTERN "*.h")
+install(DIRECTORY adapters/torch/include/accel DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+  COMPONENT development FILES_MATCHING PATTERN "*.hpp")
 
 # The tool, with the library where it will lie beside it.
 accel_targets_under(${PROJECT_SOURCE_DIR}/tools EXECUTABLE tools)
@@ -52,11 +54,20 @@ if(ACCEL_BUILD_PLUGINS)
   endif()
 endif()
 
-# find_package(accel), target accel::accel
+# find_package(accel), target accel::accel; and COMPONENTS torch, target accel::torch
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/accel)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/accelConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 install(EXPORT accelTargets NAMESPACE accel:: DESTINATION ${package_dir} COMPONENT development)
+if(ACCEL_LIBTORCH_INSTALLED)
+  set(torch accel_torch_${ACCEL_LIBTORCH_INSTALLED})
+  set_target_properties(${torch} PROPERTIES EXPORT_NAME torch)
+  install(TARGETS ${torch} EXPORT accelTorchTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+    COMPONENT runtime NAMELINK_COMPONENT development)
+  install(EXPORT accelTorchTargets NAMESPACE accel:: DESTINATION ${package_dir}
+    COMPONENT development)
+  message(STATUS "libaccel_torch is installed for libtorch ${ACCEL_LIBTORCH_INSTALLED}")
+endif()
 install(FILES cmake/accelConfig.cmake ${PROJECT_BINARY_DIR}/accelConfigVersion.cmake
   DESTINATION ${package_dir} COMPONENT development)
 
@@ -64,6 +75,12 @@ install(FILES cmake/accelConfig.cmake ${PROJECT_BINARY_DIR}/accelConfigVersion.c
 file(RELATIVE_PATH pc_to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX}/)
 string(REGEX REPLACE "/$" "" pc_to_prefix "${pc_to_prefix}")
 file(RELATIVE_PATH prefix_to_include ${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
-configure_file(cmake/accel.pc.in ${PROJECT_BINARY_DIR}/accel.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/accel.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
-  COMPONENT development)
+set(pc_files accel)
+if(ACCEL_LIBTORCH_INSTALLED)
+  list(APPEND pc_files accel-torch)
+endif()
+foreach(name ${pc_files})
+  configure_file(cmake/${name}.pc.in ${PROJECT_BINARY_DIR}/${name}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
+    COMPONENT development)
+endforeach()

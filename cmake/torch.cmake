@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # The installed libtorches: for each a target accel_libtorch_VERSION, and in ACCEL_LIBTORCHES their
-# versions, the newest first. Not by find_package(Torch), which finds one a project, and mixes the
-# c10 of another installation into it.
-#   ACCEL_TORCH_PREFIX  where to look first: an unpacked libtorch, or site-packages/torch
+# versions, the newest first; ACCEL_LIBTORCH_INSTALLED is that of the libaccel_torch that is installed.
+# Not by find_package(Torch), which finds one a project, and mixes the c10 of another installation
+# into it.
+#   ACCEL_TORCH_PREFIX  the only one to use: an unpacked libtorch, or site-packages/torch
 
 # Can what is compiled here call what was compiled there? A library whose strings have the other ABI
 # lacks the symbol.
@@ -74,16 +75,24 @@ function(accel_add_libtorch include library_dir)
 endfunction()
 
 set(ACCEL_LIBTORCHES "")
+set(ACCEL_LIBTORCH_INSTALLED "")
 if(ACCEL_TORCH_PREFIX)
-  accel_add_libtorch(${ACCEL_TORCH_PREFIX}/include ${ACCEL_TORCH_PREFIX}/lib)
+  foreach(library_dir lib lib/${CMAKE_CXX_LIBRARY_ARCHITECTURE})
+    accel_add_libtorch(${ACCEL_TORCH_PREFIX}/include ${ACCEL_TORCH_PREFIX}/${library_dir})
+  endforeach()
   if(NOT ACCEL_LIBTORCHES)
     message(FATAL_ERROR "ACCEL_TORCH_PREFIX: no libtorch that can be used in ${ACCEL_TORCH_PREFIX}; "
       "expected include/torch/ and lib/libtorch_cpu.so in it")
   endif()
+else()
+  # The system's is what an installed library may rely on: the environment of the tests can go.
+  accel_add_libtorch(/usr/include /usr/lib/${CMAKE_CXX_LIBRARY_ARCHITECTURE})
+  file(GLOB wheels ${PROJECT_SOURCE_DIR}/build/oracle/lib/python3*/site-packages/torch)
+  foreach(wheel ${wheels})
+    accel_add_libtorch(${wheel}/include ${wheel}/lib)
+  endforeach()
 endif()
-file(GLOB wheels ${PROJECT_SOURCE_DIR}/build/oracle/lib/python3*/site-packages/torch)
-foreach(wheel ${wheels})
-  accel_add_libtorch(${wheel}/include ${wheel}/lib)
-endforeach()
-accel_add_libtorch(/usr/include /usr/lib/${CMAKE_CXX_LIBRARY_ARCHITECTURE})
+if(ACCEL_LIBTORCHES)
+  list(GET ACCEL_LIBTORCHES 0 ACCEL_LIBTORCH_INSTALLED)
+endif()
 list(SORT ACCEL_LIBTORCHES COMPARE NATURAL ORDER DESCENDING)
