@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 HEAD = 64
-BATCHES, RANKS = 8, 2
+BATCHES, RANKS = 64, 2
 
 
 class Block(nn.Module):
