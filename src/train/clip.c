@@ -14,28 +14,32 @@
 /* The most elements in a run's unit. */
 #define MAX_UNIT (ACCEL__PAGE / 2)
 
-typedef void (*visit_fn)(const accel__kernels_t *kernels, void *gradients, size_t count,
-                         double *number);
+typedef struct visit {
+    void (*see)(const accel__kernels_t *kernels, void *gradients, size_t count, double *number);
+    bool changes; /* the gradients: else none are written back */
+} visit_t;
 
 /* One unit of a run: low-precision gradients as float32. */
 static void visit_unit(const accel_model_t *model, const accel__run_t *run, size_t at,
-                       visit_fn visit, double *number)
+                       const visit_t *visit, double *number)
 {
     void *gradients = accel__arena_gradients(&model->arena, run, model->arena.rank, at);
     float wide[MAX_UNIT];
 
     if (!accel__is_half(run->gradient_dtype)) {
-        visit(accel__kernels(run->gradient_dtype), gradients, run->unit, number);
+        visit->see(accel__kernels(run->gradient_dtype), gradients, run->unit, number);
         return;
     }
     accel__convert(wide, ACCEL_F32, gradients, run->gradient_dtype, run->unit);
-    visit(accel__kernels(ACCEL_F32), wide, run->unit, number);
-    accel__convert(gradients, run->gradient_dtype, wide, ACCEL_F32, run->unit);
+    visit->see(accel__kernels(ACCEL_F32), wide, run->unit, number);
+    if (visit->changes)
+        accel__convert(gradients, run->gradient_dtype, wide, ACCEL_F32, run->unit);
 }
 
 /* This rank's slices, or all of its gradients, unit by unit, so that the parts of a sum do not
  * depend on the number of ranks. */
-static void visit_gradients(const accel_model_t *model, bool all, visit_fn visit, double *number)
+static void visit_gradients(const accel_model_t *model, bool all, const visit_t *visit,
+                            double *number)
 {
     const accel__arena_t *arena = &model->arena;
 
@@ -71,10 +75,13 @@ static void probe(const accel__kernels_t *kernels, void *gradients, size_t count
     *number += kernels->zero_if_finite(gradients, count);
 }
 
+static const visit_t squares = {add_squares, false}, factor = {multiply, true},
+                     limits = {clamp, true}, probes = {probe, false};
+
 void accel__model_apply_clip(accel_model_t *model)
 {
     if (model->clip != 1)
-        visit_gradients(model, true, multiply, &model->clip);
+        visit_gradients(model, true, &factor, &model->clip);
     model->clip = 1;
     accel__model_return_gradients(model);
 }
@@ -118,7 +125,7 @@ static accel_status_t unscale(accel_model_t *model, const char *operation)
 
     if (!model->state->scaler.enabled || model->unscaled)
         return ACCEL_OK;
-    visit_gradients(model, false, probe, &sum);
+    visit_gradients(model, false, &probes, &sum);
     status = add_up(&model->arena, operation, &sum);
     if (status != ACCEL_OK)
         return status;
@@ -220,7 +227,7 @@ accel_status_t accel__model_clip_grad_norm(accel_model_t *model, double max_norm
         status = unscale(model, name);
     if (status != ACCEL_OK)
         return status;
-    visit_gradients(model, false, add_squares, &total);
+    visit_gradients(model, false, &squares, &total);
     status = add_up(&model->arena, name, &total);
     if (status != ACCEL_OK)
         return status;
@@ -253,7 +260,7 @@ accel_status_t accel__model_clip_grad_value(accel_model_t *model, double clip_va
     if (status != ACCEL_OK)
         return status;
     limit = model->clip > 0 ? clip_value / model->clip : clip_value; /* of zero times anything */
-    visit_gradients(model, model->phase == ACCEL__AVERAGED, clamp, &limit);
+    visit_gradients(model, model->phase == ACCEL__AVERAGED, &limits, &limit);
     if (model->phase == ACCEL__AVERAGED)
         accel__model_apply_clip(model);
     return ACCEL_OK;
