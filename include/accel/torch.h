@@ -106,8 +106,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_tensor(accel_torch_module_t
  * arena while the model is prepared, one copy for all processes of the host. A second call gives
  * the same model.
  *
- * Parameters that take part are float32 or float64. One that has no gradient after a backward
- * counts with a gradient of zeros. */
+ * Parameters that take part are float32 or float64. One that no process used is left out of the
+ * step, as in Python: the model is made with find_unused_parameters (accel/model.h). */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_model(accel_torch_module_t *module,
                                                            accel_model_t **model);
 

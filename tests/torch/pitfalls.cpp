@@ -82,55 +82,6 @@ void tied_parameters_are_one()
     TEST_RANKS(2, tied);
 }
 
-/* `extra` is used on some ranks, `never` on none. */
-struct Branches : torch::nn::Module {
-    Branches()
-    {
-        base = register_parameter("base", wave({40}, 0));
-        extra = register_parameter("extra", wave({40}, 1));
-        never = register_parameter("never", wave({40}, 2));
-    }
-    torch::Tensor loss(bool with_extra)
-    {
-        auto sum = (base - 1).square();
-
-        return (with_extra ? sum + (extra * base).square() : sum).mean();
-    }
-    torch::Tensor base, extra, never;
-};
-
-template <typename Optimizer> void unused(int rank, int size)
-{
-    accel::Accelerator accelerator(ranks::options());
-    Branches net, reference;
-    Optimizer optimizer(net.parameters(), adamw());
-    torch::optim::AdamW plain(reference.parameters(), adamw());
-
-    accelerator.prepare(net, optimizer);
-    for (int step = 0; step < 5; step++) {
-        torch::Tensor sum = reference.loss(true);
-
-        accelerator.backward(net.loss(rank == 0));
-        auto names = accelerator.unused_parameters(net);
-        CHECK(names.size() == (rank == 0 ? 1u : 2u) && names.back() == "never");
-        optimizer.step();
-        optimizer.zero_grad();
-        for (int r = 1; r < size; r++)
-            sum = sum + reference.loss(false);
-        (sum / size).backward();
-        plain.step();
-        plain.zero_grad();
-    }
-    CHECK(models::difference(reference.parameters(), net.parameters()) < 1e-12);
-}
-void unused_parameters_count_as_zero()
-{
-    for (int size : {1, 3}) {
-        TEST_RANKS(size, unused<accel::AdamW>);
-        TEST_RANKS(size, unused<torch::optim::AdamW>);
-    }
-}
-
 void frozen(int rank, int)
 {
     accel::Accelerator accelerator(ranks::options());
@@ -462,7 +413,6 @@ void buckets_are_reduced_during_backward()
 int main(int argc, char **argv)
 {
     static const test_t tests[] = {TEST(tied_parameters_are_one),
-                                   TEST(unused_parameters_count_as_zero),
                                    TEST(frozen_parameters_stay),
                                    TEST(what_cannot_be_prepared_is_named),
                                    TEST(a_moved_parameter_is_refused),

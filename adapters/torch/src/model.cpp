@@ -84,6 +84,7 @@ void accel_torch_module::make_model()
     options.backward = engine::run_backward;
     options.context = this;
     options.bucket_cap_mb = bucket_cap_mb_;
+    options.find_unused_parameters = true;
     engine::check(accel_model_create(&options, &model_));
     try {
         if (!values_.data())

@@ -71,10 +71,12 @@ private:
 private:
     struct Call : torch::autograd::FunctionPostHook {
         explicit Call(Ready call) : ready(std::move(call)) {}
-        torch::autograd::variable_list operator()(const torch::autograd::variable_list &outputs,
-                                                  const torch::autograd::variable_list &) override
+        torch::autograd::variable_list operator()(
+            const torch::autograd::variable_list &outputs,
+            const torch::autograd::variable_list &gradients) override
         {
-            ready();
+            if (!gradients.empty() && gradients[0].defined())
+                ready();
             return outputs;
         }
         Ready ready;

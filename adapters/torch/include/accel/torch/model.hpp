@@ -34,6 +34,8 @@ struct ModelOptions {
     Parameters parameters = Parameters::automatic;
     double bucket_cap_mb =
         0; /* gradients are reduced together by so many MiB; 0: 25, the first 1 */
+    bool find_unused_parameters = true; /* a parameter that no process used is left out of the step,
+                                           as in Python; else it counts with a gradient of zeros */
 };
 
 namespace detail
@@ -51,6 +53,7 @@ struct Trainable : Block {
     at::Tensor gradient; /* a view of it, which the module's .grad() is */
     uint64_t print = 0;  /* of the values, as the last step left them */
     bool ready = false;  /* its hook ran in this backward */
+    bool cleared = true; /* it had no gradient when the first backward since the sync step began */
     std::unique_ptr<GradientHook> hook;
 };
 
@@ -106,7 +109,7 @@ public:
           shared_(options.parameters == Parameters::shared)
     {
         try {
-            create(options.bucket_cap_mb);
+            create(options);
             collect();
             check(accel_prepare_model(accelerator, model_));
             zeros_.clear();
@@ -136,6 +139,8 @@ public:
         clear_if_cleared();
         for (auto &p : trainable_) {
             check_place(p);
+            if (!hidden_)
+                p.cleared = !p.tensor.grad().defined();
             put_in_place(p);
             p.ready = false;
         }
@@ -160,6 +165,8 @@ public:
             bound_->reducing = true;
         if (!sync_step && !shared_)
             hide_gradients();
+        else if (!shared_)
+            hide_unused();
         touched_ = touched_ && !sync_step;
     }
 
@@ -228,7 +235,7 @@ public:
     }
 
 private:
-    void create(double bucket_cap_mb)
+    void create(const ModelOptions &from)
     {
         accel_model_options_t options = accel_model_options_init();
 
@@ -242,7 +249,8 @@ private:
         options.context = this;
         options.replicated = !shared_;
         options.no_restore = true;
-        options.bucket_cap_mb = bucket_cap_mb;
+        options.bucket_cap_mb = from.bucket_cap_mb;
+        options.find_unused_parameters = from.find_unused_parameters;
         check(accel_model_create(&options, &model_));
     }
 
@@ -345,7 +353,8 @@ private:
             if (shared_)
                 p.tensor.set_data(view_like(p.tensor, p.value));
             p.gradient = view_like(p.tensor, p.slot);
-            p.tensor.mutable_grad() = p.gradient;
+            if (p.tensor.grad().defined())
+                p.tensor.mutable_grad() = p.gradient;
             p.print = fingerprint(p.tensor);
             p.hook = std::make_unique<GradientHook>(p.tensor, [this, &p] { ready(p); });
         }
@@ -391,7 +400,7 @@ private:
     {
         if (hidden_ || !bound_ || !is_cleared())
             return;
-        check(accel_optimizer_zero_grad(bound_->optimizer));
+        check(accel_model_zero_grad(model_)); /* what an optimizer does at sync steps only */
         bound_->reducing = bound_->spent = false;
     }
 
@@ -435,6 +444,14 @@ private:
         for (auto &p : trainable_)
             p.tensor.mutable_grad() = at::Tensor();
         hidden_ = true;
+    }
+
+    /* What had no gradient before, and was used by no process, has none: an optimizer skips it. */
+    void hide_unused()
+    {
+        for (auto &p : trainable_)
+            if (p.cleared && !(touched_ && accel_model_is_used(model_, p.index)))
+                p.tensor.mutable_grad() = at::Tensor();
     }
 
     /* Values that `write` left elsewhere go to where they belong. */
