@@ -208,6 +208,22 @@ static void find_used(accel_model_t *model)
     }
 }
 
+/* A backward that announces no gradient trains nothing, without a sign of it. */
+static void warn_of_silence(accel_model_t *model, const accel__share_t *all)
+{
+    accel__used_t *used = &model->used;
+
+    if (used->any_ever || used->num_words == 0 || all->backwards == 0)
+        return;
+    for (size_t i = 0; i < used->num_words && !used->any_ever; i++)
+        used->any_ever = used->anywhere[i] != 0;
+    if (!used->any_ever && model->arena.rank == 0)
+        accel__log(ACCEL_LOG_WARNING,
+                   "the backward announced no gradient, so that no parameter is trained: with "
+                   "find_unused_parameters call accel_grad_ready() for each that it makes");
+    used->any_ever = true;
+}
+
 accel_status_t accel__model_meet(accel_model_t *model, const char *operation, const char *what,
                                  double value, uint64_t hash)
 {
@@ -239,6 +255,7 @@ accel_status_t accel__model_meet(accel_model_t *model, const char *operation, co
     }
     correct(model, &all);
     find_used(model);
+    warn_of_silence(model, &all);
     return ACCEL_OK;
 }
 

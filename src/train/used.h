@@ -14,6 +14,7 @@ typedef struct accel__used {
     uint64_t *mine;     /* since the gradients were cleared */
     uint64_t *anywhere; /* on any rank, as of the last meeting */
     int side;           /* which place was written last: 0 or 1 */
+    bool any_ever;      /* some parameter was used, or somebody was told that none was */
 } accel__used_t;
 
 /* So many words hold a bit for each parameter. */

@@ -210,6 +210,34 @@ static void cleared_gradients_are_not_used(void)
     TEST_RANKS(2, cleared);
 }
 
+static void count_warning(void *context, accel_log_level_t level, const char *message)
+{
+    if (level == ACCEL_LOG_WARNING && strstr(message, "the backward announced no gradient"))
+        (*(int *)context)++;
+}
+
+/* Who asks for it and announces nothing would wonder why nothing is learned. */
+static void silent(int rank, int size)
+{
+    half_t half;
+    int warnings = 0;
+
+    (void)rank, (void)size;
+    accel_set_log_callback(count_warning, &warnings);
+    for (int announced = 0; announced <= 1; announced++) {
+        half_begin(&half);
+        for (int step = 0; step < 3; step++)
+            half_step(&half, 1, announced && step == 0);
+        half_end(&half);
+        CHECK_INT(1, warnings); /* once, of the first model */
+    }
+    accel_set_log_callback(NULL, NULL);
+}
+static void a_silent_backward_is_warned_of(void)
+{
+    TEST_RANKS(1, silent);
+}
+
 static void differing(int rank, int size)
 {
     accel_t *accelerator = test_accelerator(accel_options_init());
@@ -238,4 +266,4 @@ static void an_option_of_one_rank_is_named(void)
 
 TEST_MAIN(TEST(thousands_of_parameters), TEST(an_unused_step_has_not_been),
           TEST(a_replicated_model_is_told), TEST(cleared_gradients_are_not_used),
-          TEST(an_option_of_one_rank_is_named))
+          TEST(a_silent_backward_is_warned_of), TEST(an_option_of_one_rank_is_named))
