@@ -40,8 +40,8 @@ class Gpt(nn.Module):
         self.token, self.position = nn.Embedding(BYTES, width), nn.Embedding(length, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        nn.init.normal_(self.token.weight, 0, 0.02)
-        nn.init.normal_(self.position.weight, 0, 0.02)
+        nn.init.normal_(self.token.weight, 0, 0.1)
+        nn.init.normal_(self.position.weight, 0, 0.1)
 
     def forward(self, bytes: torch.Tensor):
         count = bytes.shape[1]

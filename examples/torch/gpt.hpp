@@ -93,8 +93,8 @@ struct GptImpl : torch::nn::Module {
         for (int64_t i = 0; i < options.layers; i++)
             blocks->push_back(Block(options));
         norm = register_module("norm", torch::nn::LayerNorm(std::vector<int64_t>{options.width}));
-        torch::nn::init::normal_(token->weight, 0, 0.02);
-        torch::nn::init::normal_(position->weight, 0, 0.02);
+        torch::nn::init::normal_(token->weight, 0, 0.1);
+        torch::nn::init::normal_(position->weight, 0, 0.1);
     }
 
     /* bytes: int64 [rows, up to `length`]; what comes after each: logits [rows, the same, 256]. The

@@ -148,14 +148,16 @@ static bool should_stop(accel_t *accelerator)
     return stop;
 }
 
-static accel_loader_t *loader_of(accel_dataset_t *dataset, int64_t rows, bool training)
+static accel_loader_t *loader_of(accel_dataset_t *dataset, int64_t rows, bool training,
+                                 int64_t seed)
 {
     accel_loader_t *loader;
 
-    ACCEL_CHECK(accel_loader_create(
-        dataset,
-        ACCEL_LOADER_OPTIONS(.batch_size = rows, .shuffle = training, .drop_last = training),
-        &loader));
+    ACCEL_CHECK(
+        accel_loader_create(dataset,
+                            ACCEL_LOADER_OPTIONS(.batch_size = rows, .shuffle = training,
+                                                 .drop_last = training, .seed = (uint64_t)seed),
+                            &loader));
     return loader;
 }
 
@@ -181,8 +183,8 @@ int main(int argc, char **argv)
     windows_t train = {text.bytes, o.length}, held_out = {text.bytes + text.train, o.length};
     accel_dataset_t *dataset = dataset_of(&train, text.train);
     accel_dataset_t *valid_dataset = dataset_of(&held_out, text.length - text.train);
-    accel_loader_t *loader = loader_of(dataset, rows, true);
-    accel_loader_t *valid_loader = loader_of(valid_dataset, rows, false);
+    accel_loader_t *loader = loader_of(dataset, rows, true, o.seed);
+    accel_loader_t *valid_loader = loader_of(valid_dataset, rows, false, 0);
     int64_t steps = accel_dataset_length(dataset) / (rows * processes);
     int64_t updates = o.epochs * ((steps + o.accumulate - 1) / o.accumulate);
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""test-timeout: 240
+"""test-timeout: 300
 The small GPT of the examples, in C++ and in C, on one and on two processes: it learns to write better
 than letters by their frequencies; equal weights and equal batches give equal losses, wherever the
 model came from and on however many processes; Python reads what was trained, and judges it alike."""
@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 SOURCE, BUILD = pathlib.Path(os.environ["ACCEL_SOURCE_DIR"]), pathlib.Path(os.environ["ACCEL_BUILD_DIR"])
 EXAMPLES = BUILD / "examples"
 TEXT = SOURCE / "LICENSE"
-LENGTH, BATCH, EPOCHS, SAMPLE = 32, 16, 16, 40
+LENGTH, BATCH, EPOCHS, SAMPLE = 32, 16, 12, 40
 SIZE = {"length": LENGTH, "layers": 2, "width": 32, "heads": 2}
 FACTOR = 0.8  # of what frequencies alone take, for the text that it learns from
 EARLY = 20    # steps after which rounding has not grown yet
@@ -85,7 +85,7 @@ def check_learned(losses, bits):
           f"frequencies take {frequencies:.3f} and {unigram(train, held_out):.3f}")
     assert found < FACTOR * frequencies, (found, frequencies)
     assert bits[-1] < unigram(train, held_out), bits
-    assert abs(losses[0] / math.log(256) - 1) < 0.05, losses[0]  # it knew nothing
+    assert losses[0] > math.log(256), losses[0]  # it knew nothing
 
 
 def check_equal(one, other):
@@ -150,9 +150,9 @@ def main():
         subprocess.run([sys.executable, SOURCE / "examples/torch/export_gpt.py", ".",
                         *(f"{word}={value}" for word, value in SIZE.items())], check=True)
         archive, weights = (pathlib.Path(f"gpt.{kind}").resolve() for kind in ("pt", "safetensors"))
-        cpp = run("cpp-1", 1, "torch-gpt", save="trained.pt")
+        cpp = run("cpp-1", 1, "torch-gpt", save="trained.safetensors")
         check_learned(*cpp)
-        check_in_python(torch.jit.load("cpp-1/trained.pt").state_dict(), cpp[1])
+        check_in_python(load_file("cpp-1/trained.safetensors"), cpp[1])
         check_equal(cpp, run("cpp-2", 2, "torch-gpt", log_with="jsonl,wandb"))
         assert any(b"bits_per_byte" in path.read_bytes() for path in pathlib.Path("cpp-2/wandb").rglob("*.wandb"))
         check_equal(cpp, run("library-2", 2, "torch-gpt_c"))

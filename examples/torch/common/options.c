@@ -17,7 +17,7 @@ static const char help[] =
     "\n"
     "Training:\n"
     "  --epochs N           times that the text is read (4)\n"
-    "  --batch N            windows of a batch, shared by all processes (32)\n"
+    "  --batch N            windows of a batch, shared by all processes (16)\n"
     "  --accumulate N       batches that make an update (1)\n"
     "  --lr X               highest learning rate, between warm-up and cosine (0.003)\n"
     "  --seed N             of the first weights and of the order of windows (1)\n"
@@ -31,7 +31,7 @@ static const char help[] =
     "  --log_with NAMES     trackers, below runs/: jsonl, or wandb, or both (jsonl)\n"
     "  --prompt TEXT        what it goes on from (\"The \")\n"
     "  --sample N           bytes that it writes (300)\n"
-    "  --save FILE          keep what was learned\n"
+    "  --save FILE          keep what was learned, as safetensors\n"
     "  --help               this\n";
 
 static const char help_of_c[] =
@@ -92,7 +92,7 @@ static void set(const char *program, const setting_t *setting, const char *value
 options_t options_parse(int argc, char **argv, const char *program, bool in_c)
 {
     options_t o = {.epochs = 4,
-                   .batch = 32,
+                   .batch = 16,
                    .accumulate = 1,
                    .length = 64,
                    .sample = 300,
@@ -138,6 +138,8 @@ options_t options_parse(int argc, char **argv, const char *program, bool in_c)
         set(program, &settings[which - 1], optarg);
     }
     o.lr = learning_rate(program, lr);
+    if (*o.prompt == '\0')
+        refuse(program, "prompt", o.prompt, "some text to go on from");
     o.files = argv + optind;
     o.num_files = argc - optind;
     if (o.width % o.heads != 0) {
