@@ -97,7 +97,7 @@ static void in_place_and_only_where_asked(void)
 static uint16_t half_expected(uint16_t halves[SOURCES][HALVES], size_t i, int num_sources,
                               accel_reduction_t how, accel_dtype_t dtype)
 {
-    float column[SOURCES], result;
+    float column[SOURCES] = {0}, result;
     uint16_t half;
 
     for (int s = 0; s < num_sources; s++)
@@ -144,7 +144,7 @@ static void small_floats_are_rounded_once(void)
     for (int t = 0; t < 2; t++) {
         accel_dtype_t dtype = t == 0 ? ACCEL_BF16 : ACCEL_F16;
 
-        for (size_t i = 0; i < SOURCES * HALVES; i++) { /* with subnormals of either type */
+        for (size_t i = 0; i < (size_t)SOURCES * HALVES; i++) { /* with subnormals of either type */
             float number = ldexpf((float)((int)(i * 7919 % 2003) - 1001), -(int)(i % 35) - 4);
 
             number = i % 97 == 0 ? number * 0x1p-120f : number;
