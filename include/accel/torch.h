@@ -18,7 +18,9 @@
  * A module is a TorchScript archive (torch.jit.script(model).save(path) in Python) or a torch::nn
  * module in C++ that a shared object offers (accel/torch/register.hpp). It computes on the CPU. One
  * module is used by one thread at a time. What libtorch throws becomes an error of one line; no
- * exception leaves the library. A call that fails leaves *module, *model, ... NULL.
+ * exception leaves the library. Where it had no memory that is ACCEL_ERR_NO_MEMORY, for which
+ * accel_find_executable_batch_size() tries a smaller batch. A call that fails leaves *module,
+ * *model, ... NULL.
  *
  * The library is built for one libtorch. Its own interface does not depend on which: a program
  * runs with whatever libaccel_torch.so the loader finds. */
@@ -164,6 +166,16 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_mse_loss(accel_torch_module
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_set_output_gradient(
     accel_torch_module_t *module, int32_t index, const accel_tensor_t *gradient);
 
+/* For a module that is a part of a model, or to ask what an input does: keep the gradients of the
+ * inputs that are of floating point? From the next forward on; default: no. */
+ACCEL_API void accel_torch_set_input_grad_enabled(accel_torch_module_t *module, bool enabled);
+
+/* After backward: dLoss/d(input `index`) of the last forward, times accel_gradient_scale() as the
+ * parameters' are; of this process, and of the input's shape and dtype. Zeros where the loss does
+ * not depend on it. Valid until the next forward. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_input_gradient(
+    accel_torch_module_t *module, int32_t index, const accel_tensor_t **gradient);
+
 /* Compute forward and the losses above in ACCEL_BF16, or from libtorch 2.4 on in ACCEL_F16, where
  * that is safe; ACCEL_F32: as they are. Parameters and gradients keep their type. For mixed
  * precision as the accelerator has it:
@@ -184,8 +196,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_save_weights(accel_torch_mo
                                                                   const char *path);
 
 /* Values from such a file, of the same names, dtypes and shapes: all parameters must be there,
- * buffers may be missing (those of type bool always keep the module's values), others are ignored.
- * Before accel_prepare(), ACCEL_ERR_STATE after. Local. */
+ * buffers may be missing, others are ignored. Before accel_prepare(), ACCEL_ERR_STATE after.
+ * Local. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_load_weights(accel_torch_module_t *module,
                                                                   const char *path);
 
@@ -206,8 +218,15 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_set_num_threads(int32_t num
                                                                      int32_t num_interop_threads);
 ACCEL_API int32_t accel_torch_get_num_threads(void);
 
-/* torch.manual_seed: dropout and the like. The same on every rank gives the same masks there. */
+/* torch.manual_seed: dropout and the like. The same on every rank gives the same masks there.
+ * Accelerate's set_seed(seed, device_specific=True):
+ *     accel_torch_manual_seed(accel_set_seed(accelerator, seed, true)) */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_manual_seed(uint64_t seed);
+
+/* torch.use_deterministic_algorithms: what has no deterministic way to be computed is an error
+ * then, or with warn_only a warning of libtorch's. Of the process. */
+ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_use_deterministic_algorithms(bool mode,
+                                                                                  bool warn_only);
 
 /* torch.get_rng_state and set_rng_state, byte by byte. *size is the room in `state`, and becomes
  * how many bytes the state has; with `state` NULL only that. */

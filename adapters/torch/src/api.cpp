@@ -4,10 +4,12 @@
 #include <mutex>
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
 #include <accel/torch/accelerator.hpp>
 #include <accel/torch/blas.hpp>
+#include <accel/torch/loaded.hpp>
 
 #include "module.hpp"
 
@@ -53,11 +55,12 @@ accel_torch_options_t read_options(const accel_torch_options_t *given)
     return options;
 }
 
-/* Once a process: its share of the cores, and a word on what it multiplies with. */
+/* Once a process: is it the right libtorch, its share of the cores, and a word on the BLAS. */
 void settle_in(const accel_t *accelerator)
 {
-    static std::once_flag warned;
+    static std::once_flag checked, warned;
 
+    std::call_once(checked, accel::detail::check_loaded_version);
     accel::detail::share_cores(accel_num_processes(accelerator));
     if (accel_is_local_main_process(accelerator))
         std::call_once(warned, accel::warn_of_slow_blas);
@@ -249,6 +252,23 @@ accel_status_t accel_torch_set_output_gradient(accel_torch_module_t *module, int
                 [&] { module->set_output_gradient(index, gradient); });
 }
 
+void accel_torch_set_input_grad_enabled(accel_torch_module_t *module, bool enabled)
+{
+    if (module)
+        module->set_input_grad_enabled(enabled);
+}
+
+accel_status_t accel_torch_input_gradient(accel_torch_module_t *module, int32_t index,
+                                          const accel_tensor_t **gradient)
+{
+    if (gradient)
+        *gradient = nullptr;
+    return with(module, "accel_torch_input_gradient", [&] {
+        require(gradient, "gradient");
+        *gradient = module->input_gradient(index);
+    });
+}
+
 accel_status_t accel_torch_set_autocast(accel_torch_module_t *module, accel_dtype_t dtype)
 {
     return with(module, "accel_torch_set_autocast", [&] { module->set_autocast(dtype); });
@@ -267,17 +287,26 @@ accel_status_t accel_torch_save(accel_torch_module_t *module, const char *path)
 
 accel_status_t accel_torch_save_weights(accel_torch_module_t *module, const char *path)
 {
-    return with(module, "accel_torch_save_weights", [&] { module->save_weights(path); });
+    return with(module, "accel_torch_save_weights", [&] {
+        require(path, "the path");
+        module->save_weights(path);
+    });
 }
 
 accel_status_t accel_torch_load_weights(accel_torch_module_t *module, const char *path)
 {
-    return with(module, "accel_torch_load_weights", [&] { module->load_weights(path); });
+    return with(module, "accel_torch_load_weights", [&] {
+        require(path, "the path");
+        module->load_weights(path);
+    });
 }
 
 accel_status_t accel_torch_map_weights(accel_torch_module_t *module, const char *path)
 {
-    return with(module, "accel_torch_map_weights", [&] { module->map_weights(path); });
+    return with(module, "accel_torch_map_weights", [&] {
+        require(path, "the path");
+        module->map_weights(path);
+    });
 }
 
 /* ---- the process ---- */
@@ -311,6 +340,12 @@ int32_t accel_torch_get_num_threads(void)
 accel_status_t accel_torch_manual_seed(uint64_t seed)
 {
     return guarded("accel_torch_manual_seed", [&] { at::manual_seed(seed); });
+}
+
+accel_status_t accel_torch_use_deterministic_algorithms(bool mode, bool warn_only)
+{
+    return guarded("accel_torch_use_deterministic_algorithms",
+                   [&] { at::globalContext().setDeterministicAlgorithms(mode, warn_only); });
 }
 
 accel_status_t accel_torch_get_rng_state(void *state, size_t *size)

@@ -8,7 +8,7 @@
 
 #include <c10/util/Exception.h>
 
-#include <accel/torch/error.hpp>
+#include <accel/torch/tensor.hpp>
 
 namespace engine
 {
@@ -33,6 +33,11 @@ inline std::string one_line(const std::string &text)
     return line.size() > 200 && advice != std::string::npos ? line.substr(0, advice) : line;
 }
 
+inline accel_status_t status_of(const std::exception &error)
+{
+    return accel::detail::is_out_of_memory(error) ? ACCEL_ERR_NO_MEMORY : ACCEL_ERR_INVALID;
+}
+
 /* Run `action`, whose exceptions become a status and a line that begins with `what`. */
 template <typename Action> accel_status_t guarded(const char *what, const Action &action) noexcept
 {
@@ -42,12 +47,12 @@ template <typename Action> accel_status_t guarded(const char *what, const Action
     } catch (const Error &error) {
         return accel_fail(error.status(), "%s: %s", what, error.what());
     } catch (const c10::Error &error) {
-        return accel_fail(ACCEL_ERR_INVALID, "%s: %s", what,
+        return accel_fail(status_of(error), "%s: %s", what,
                           one_line(error.what_without_backtrace()).c_str());
     } catch (const std::bad_alloc &) {
         return accel_fail(ACCEL_ERR_NO_MEMORY, "%s: out of memory", what);
     } catch (const std::exception &error) {
-        return accel_fail(ACCEL_ERR_INVALID, "%s: %s", what, one_line(error.what()).c_str());
+        return accel_fail(status_of(error), "%s: %s", what, one_line(error.what()).c_str());
     } catch (...) {
         return accel_fail(ACCEL_ERR_INTERNAL, "%s: an unknown exception", what);
     }

@@ -11,16 +11,6 @@ using engine::Error;
 
 namespace engine
 {
-/* "Float [2, 3]" */
-std::string describe(const at::Tensor &tensor)
-{
-    std::string text = std::string(toString(tensor.scalar_type())) + " [";
-
-    for (int64_t i = 0; i < tensor.dim(); i++)
-        text += (i ? ", " : "") + std::to_string(tensor.size(i));
-    return text + "]";
-}
-
 at::Tensor borrow(const accel_tensor_t *tensor, const std::string &what)
 {
     if (!tensor)

@@ -56,13 +56,14 @@ struct Block {
 struct Run {
     std::string method;
     Tensors inputs, outputs;
+    Tensors leaves; /* the inputs whose gradients are wanted; undefined: it can have none */
     std::vector<uint64_t> prints; /* of the inputs */
-    std::vector<std::unique_ptr<accel::detail::TensorView>> views;
+    std::vector<std::unique_ptr<accel::detail::TensorView>> views, gradients;
     bool done = false;              /* backward was here */
     at::Tensor root, root_gradient; /* where backward begins; undefined: 1 */
 };
 
-std::string describe(const at::Tensor &tensor);
+using accel::detail::describe;
 /* A tensor on the caller's memory. */
 at::Tensor borrow(const accel_tensor_t *tensor, const std::string &what);
 } // namespace engine
@@ -97,6 +98,8 @@ public:
     void set_output_gradient(int32_t index, const accel_tensor_t *gradient);
     void backward(double scale);
     void set_grad_enabled(bool enabled) { grad_enabled_ = enabled; }
+    void set_input_grad_enabled(bool enabled) { input_grad_enabled_ = enabled; }
+    const accel_tensor_t *input_gradient(int32_t index);
     void set_autocast(accel_dtype_t dtype);
 
     /* weights.cpp */
@@ -131,7 +134,7 @@ private:
     bool in_arena_ = false;
     accel_model_t *model_ = nullptr;
     accel_safetensors_t *weights_ = nullptr; /* mapped */
-    bool grad_enabled_ = true;
+    bool grad_enabled_ = true, input_grad_enabled_ = false;
     accel_dtype_t autocast_ = ACCEL_F32;
     engine::Run run_;
 };

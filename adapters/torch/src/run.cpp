@@ -54,7 +54,12 @@ void accel_torch_module::forward(const char *method, const accel_tensor_t *input
     for (int32_t i = 0; i < num_inputs; i++) {
         run.inputs.push_back(engine::borrow(&inputs[i], "input " + std::to_string(i)));
         run.prints.push_back(fingerprint(run.inputs.back()));
+        if (!input_grad_enabled_)
+            continue;
+        bool can = run.inputs.back().is_floating_point();
+        run.leaves.push_back(can ? run.inputs.back().set_requires_grad(true) : at::Tensor());
     }
+    run.gradients.resize(run.leaves.size());
     {
         at::AutoGradMode grad_mode(grad_enabled_);
         auto scope = autocast(autocast_);
@@ -85,6 +90,29 @@ const accel_tensor_t *accel_torch_module::output(int32_t index)
     if (!view)
         view = std::make_unique<accel::detail::TensorView>(
             is_low_precision(output) ? output.detach().to(at::kFloat) : output, "the output");
+    return view->get();
+}
+
+const accel_tensor_t *accel_torch_module::input_gradient(int32_t index)
+{
+    auto count = static_cast<int32_t>(run_.leaves.size());
+
+    if (!run_.done || count == 0)
+        throw Error(ACCEL_ERR_STATE,
+                    "inputs have no gradients: call accel_torch_set_input_grad_enabled() before "
+                    "accel_torch_forward(), and this after accel_backward()");
+    if (index < 0 || index >= count)
+        throw Error(ACCEL_ERR_INVALID, "there is no input " + std::to_string(index) + "; " +
+                                           run_.method + " took " + std::to_string(count));
+    const at::Tensor &leaf = run_.leaves[static_cast<size_t>(index)];
+    if (!leaf.defined())
+        throw Error(ACCEL_ERR_INVALID,
+                    "input " + std::to_string(index) + " is not of floating point");
+    auto &view = run_.gradients[static_cast<size_t>(index)];
+    if (!view) /* what nothing depends on has zeros */
+        view = std::make_unique<accel::detail::TensorView>(
+            leaf.grad().defined() ? leaf.grad() : at::zeros(leaf.sizes(), leaf.scalar_type()),
+            "the gradient");
     return view->get();
 }
 

@@ -31,5 +31,6 @@
 #include <accel/torch/error.hpp>
 #include <accel/torch/model.hpp>
 #include <accel/torch/optimizer.hpp>
+#include <accel/torch/weights.hpp>
 
 #endif

@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -20,8 +21,12 @@
 #include <accel/torch/amp.hpp>
 #include <accel/torch/blas.hpp>
 #include <accel/torch/data.hpp>
+#include <accel/torch/loaded.hpp>
 #include <accel/torch/model.hpp>
 #include <accel/torch/optimizer.hpp>
+#include <accel/torch/weights.hpp>
+#include <accel/torch/world.hpp>
+#include <accel/utils.h>
 
 namespace accel
 {
@@ -57,38 +62,13 @@ inline void share_cores(int32_t num_processes)
     if (num_processes > 1 && !std::getenv("OMP_NUM_THREADS") && share < at::get_num_threads())
         at::set_num_threads(share);
 }
-
-/* What `end` ends is over with the scope that holds this. */
-template <typename... Arguments> class Scope
-{
-public:
-    Scope(Arguments... arguments, accel_status_t (*end)(Arguments...))
-        : arguments_(arguments...), end_(end)
-    {
-    }
-    ~Scope()
-    {
-        if (end_)
-            (void)!std::apply(end_, arguments_);
-    }
-    Scope(Scope &&other) noexcept
-        : arguments_(other.arguments_), end_(std::exchange(other.end_, nullptr))
-    {
-    }
-    Scope(const Scope &) = delete;
-    Scope &operator=(const Scope &) = delete;
-
-private:
-    std::tuple<Arguments...> arguments_;
-    accel_status_t (*end_)(Arguments...);
-};
 } // namespace detail
 
 /* Accelerate's Accelerator. What fails throws accel::Error with the library's text. Collective
  * methods must be called by all processes in the same order. Used by one thread at a time, but
  * for log(). Destroy it before MPI_Finalize or the like; models may be destroyed before or after,
  * and have their own memory again, with the trained values, once it is gone. */
-class Accelerator
+class Accelerator : public detail::World
 {
 public:
     /* accel::Accelerator accelerator(ACCEL_OPTIONS(.log_with = "wandb")); Collective. */
@@ -96,6 +76,7 @@ public:
     {
         detail::AtSite at(site);
 
+        detail::check_loaded_version();
         detail::check(accel_create(options, &accelerator_));
         detail::share_cores(num_processes());
         if (is_local_main_process())
@@ -106,47 +87,6 @@ public:
     {
         models_.clear();
         accel_destroy(accelerator_);
-    }
-    Accelerator(const Accelerator &) = delete;
-    Accelerator &operator=(const Accelerator &) = delete;
-
-    accel_t *get() const { return accelerator_; } /* for what only the C library offers */
-
-    /* ---- who am I ---- */
-
-    int32_t num_processes() const { return accel_num_processes(accelerator_); }
-    int32_t process_index() const { return accel_process_index(accelerator_); }
-    int32_t local_process_index() const { return accel_local_process_index(accelerator_); }
-    bool is_main_process() const { return accel_is_main_process(accelerator_); }
-    bool is_local_main_process() const { return accel_is_local_main_process(accelerator_); }
-    bool is_last_process() const { return accel_is_last_process(accelerator_); }
-    at::Device device() const { return at::kCPU; }
-
-    void print(const std::string &text) const { accel_print(accelerator_, "%s\n", text.c_str()); }
-    void wait_for_everyone(Site site = Site::here())
-    {
-        detail::AtSite at(site);
-
-        detail::check(accel_wait_for_everyone(accelerator_));
-    }
-
-    /* auto guard = accelerator.main_process_first(): what follows in its scope runs on the main
-     * process, and then on the others. Collective. */
-    auto main_process_first(Site site = Site::here())
-    {
-        detail::AtSite at(site);
-
-        detail::check(accel_main_process_first_begin(accelerator_));
-        return detail::Scope<accel_t *>(accelerator_, accel_main_process_first_end);
-    }
-
-    /* This process's part of `length` inputs. */
-    accel_split_t split_between_processes(int64_t length, bool apply_padding = false) const
-    {
-        accel_split_t split;
-
-        detail::check(accel_split_between_processes(accelerator_, length, apply_padding, &split));
-        return split;
     }
 
     /* ---- prepare ---- */
@@ -180,6 +120,7 @@ public:
     }
 
     /* The module's model in the C library. */
+    using detail::World::get;
     template <typename Module> accel_model_t *get(Module &module) { return find(module).get(); }
 
     /* The module has its own memory again, with the values of now. Collective. */
@@ -192,6 +133,24 @@ public:
                                    [model](const auto &it) { return it.get() == model; }));
     }
 
+    /* Forget everything that was prepared, which is as it was before; accumulation begins anew.
+     * Collective. */
+    void free_memory(Site site = Site::here())
+    {
+        detail::AtSite at(site);
+
+        detail::check(accel_wait_for_everyone(accelerator_));
+        models_.clear();
+        detail::check(accel_free_memory(accelerator_));
+    }
+
+    /* The next epoch of the accel::DataLoader starts `num_batches` later. Local, and the same on
+     * every process. */
+    void skip_first_batches(const detail::PreparableLoader &loader, int64_t num_batches)
+    {
+        detail::check(accel_skip_first_batches(accelerator_, loader.loader(), num_batches));
+    }
+
     /* ---- the training step ---- */
 
     /* loss.backward() with what accumulation divides by; at sync steps the gradients of replicated
@@ -199,20 +158,16 @@ public:
      * processes' next collective. Collective at sync steps. */
     void backward(const at::Tensor &loss, Site site = Site::here())
     {
-        detail::AtSite at(site);
-        double scale = accel_gradient_scale(accelerator_);
+        run_backward(loss, std::nullopt, site);
+    }
 
-        check_loss(loss);
-        for (auto &model : models_)
-            model->begin_backward();
-        try {
-            loss.backward(scale == 1 ? at::Tensor() : at::full_like(loss, scale));
-        } catch (const std::exception &error) {
-            fail_backward(error);
-            throw;
-        }
-        for (auto &model : models_)
-            model->end_backward(models_.size() == 1);
+    /* The same with a weight >= 0, say the number of tokens that count: the step's gradient is the
+     * sum of weight * gradient over the sum of weights, over its batches and all processes; see
+     * accel_backward_weighted(). All backwards of a step are weighted, on every process, or none
+     * is. Reduction begins when autograd is through. */
+    void backward(const at::Tensor &loss, double weight, Site site = Site::here())
+    {
+        run_backward(loss, weight, site);
     }
 
     /* with accelerator.accumulate(model, ...): at the top of each batch. */
@@ -231,6 +186,37 @@ public:
         return detail::Scope<accel_t *, accel_model_t *>(accelerator_, model, accel_no_sync_end);
     }
 
+    /* auto guard = accelerator.trigger_sync_in_backward(model): backwards in its scope end in a
+     * sync again, within no_sync() too. */
+    template <typename Module> auto trigger_sync_in_backward(Module &module)
+    {
+        accel_model_t *model = find(module).get();
+
+        detail::check(accel_trigger_sync_in_backward_begin(accelerator_, model));
+        return detail::Scope<accel_t *, accel_model_t *>(accelerator_, model,
+                                                         accel_trigger_sync_in_backward_end);
+    }
+
+    /* auto guard = accelerator.join_uneven_inputs(): in its scope processes may make different
+     * numbers of steps. Of modules with optimizers of ours alone. See
+     * accel_join_uneven_inputs_begin(). Its begin and end are collective. */
+    auto join_uneven_inputs(accel_tristate_t even_batches = ACCEL_DEFAULT, Site site = Site::here())
+    {
+        detail::AtSite at(site);
+
+        detail::check(accel_join_uneven_inputs_begin(accelerator_, even_batches));
+        return detail::Scope<accel_t *>(accelerator_, accel_join_uneven_inputs_end);
+    }
+
+    int32_t gradient_accumulation_steps() const
+    {
+        return accel_gradient_accumulation_steps(accelerator_);
+    }
+    void set_gradient_accumulation_steps(int32_t num_steps)
+    {
+        detail::check(accel_set_gradient_accumulation_steps(accelerator_, num_steps));
+    }
+
     bool sync_gradients() const { return accel_is_sync_step(accelerator_); }
 
     /* Every process's gradients become the average, now. Collective. */
@@ -239,6 +225,15 @@ public:
         detail::AtSite at(site);
 
         detail::check(accel_sync_gradients(accelerator_, find(module).get()));
+    }
+
+    /* Of "fp16": the gradients without the loss scale, before a look at them that is not clipping.
+     * Collective. */
+    template <typename Module> void unscale_gradients(Module &module, Site site = Site::here())
+    {
+        detail::AtSite at(site);
+
+        detail::check(accel_unscale_gradients(accelerator_, find(module).get()));
     }
 
     /* torch.nn.utils.clip_grad_norm_ of all gradients of the model; returns the norm before, 0 off
@@ -261,6 +256,12 @@ public:
 
         detail::check(accel_clip_grad_value(accelerator_, find(module).get(), clip_value));
     }
+
+    /* "no", "bf16" or "fp16" */
+    std::string mixed_precision() const { return accel_mixed_precision(accelerator_); }
+
+    /* Did an optimizer of ours leave out its last step, for gradients that were not finite? */
+    bool optimizer_step_was_skipped() const { return accel_step_was_skipped(accelerator_); }
 
     /* auto guard = accelerator.autocast(): forward and loss in its scope are computed in the type
      * of mixed_precision; without that, or not enabled, as they are. */
@@ -300,7 +301,7 @@ public:
     template <typename Module>
     void save(Module &module, const std::string &path, Site site = Site::here())
     {
-        std::string failure;
+        Failure failure;
 
         if (is_main_process())
             failure = attempt([&] {
@@ -316,7 +317,7 @@ public:
     void load(Module &module, const std::string &path, Site site = Site::here())
     {
         torch::serialize::InputArchive archive;
-        std::string failure;
+        Failure failure;
 
         if (is_main_process())
             failure = attempt([&] { archive.load_from(path); });
@@ -327,56 +328,54 @@ public:
         agree(failure, "accel: load of '" + path + "'", site);
     }
 
-    /* ---- tensors of all processes: collective; CPU tensors, strided ones are copied ---- */
-
-    at::Tensor gather(const at::Tensor &tensor, Site site = Site::here())
+    /* accel::save_weights() and accel::load_weights() of a prepared module, by the main process: a
+     * safetensors file. Collective. */
+    template <typename Module>
+    void save_weights(Module &module, const std::string &path, Site site = Site::here())
     {
-        return combine(tensor, "gather", site, accel_gather);
+        Failure failure;
+
+        if (is_main_process())
+            failure = attempt([&] { accel::save_weights(*detail::module_of(module), path); });
+        agree(failure, "accel: save_weights to '" + path + "'", site);
     }
 
-    /* Without the rows that only completed the last batch of the accel::DataLoader under way. */
-    at::Tensor gather_for_metrics(const at::Tensor &tensor, Site site = Site::here())
+    template <typename Module>
+    void load_weights(Module &module, const std::string &path, Site site = Site::here())
     {
-        return combine(tensor, "gather_for_metrics", site, accel_gather_for_metrics);
+        Failure failure;
+
+        update(
+            module,
+            [&] {
+                failure = attempt([&] { accel::load_weights(*detail::module_of(module), path); });
+            },
+            site);
+        agree(failure, "accel: load_weights of '" + path + "'", site);
     }
 
-    /* A combined copy. */
-    at::Tensor reduce(const at::Tensor &tensor, accel_reduction_t reduction = ACCEL_SUM,
-                      Site site = Site::here())
+    /* ---- the batch that fits ---- */
+
+    /* find_executable_batch_size: call `function`, which takes an int64_t, with smaller and smaller
+     * batch sizes until it returns without running out of memory on any process; returns that
+     * size. Modules that it prepared are let go before the next. Another exception is thrown on,
+     * and the other processes get its text. See accel_find_executable_batch_size(). Collective. */
+    template <typename Function>
+    int64_t find_executable_batch_size(const Function &function, int64_t starting_batch_size = 128,
+                                       Site site = Site::here())
     {
         detail::AtSite at(site);
-        at::Tensor copy = tensor.defined() ? tensor.detach().clone() : tensor;
-        detail::TensorView view(copy, "accel: reduce");
+        accel_find_batch_size_options_t options = accel_find_batch_size_options_init();
+        Attempts<Function> attempts{*this, function, nullptr};
+        int64_t batch_size = 0;
 
-        if (tensor.scalar_type() == at::kBool)
-            throw Error(ACCEL_ERR_UNSUPPORTED,
-                        "accel: reduce: the tensor is Bool; expected numbers");
-        detail::check(accel_reduce(accelerator_, view.get(), reduction));
-        return view.compact();
-    }
-
-    /* In place. */
-    void broadcast(at::Tensor &tensor, int32_t from_process = 0, Site site = Site::here())
-    {
-        detail::AtSite at(site);
-        detail::TensorView view(tensor, "accel: broadcast");
-
-        detail::check(accel_broadcast(accelerator_, view.get(), from_process));
-        if (view.compact().data_ptr() == tensor.data_ptr())
-            return;
-        at::NoGradGuard no_grad;
-        tensor.copy_(view.compact());
-    }
-
-    at::Tensor pad_across_processes(const at::Tensor &tensor, int32_t dim = 0, double pad_index = 0,
-                                    bool pad_first = false, Site site = Site::here())
-    {
-        return combine(
-            tensor, "pad_across_processes", site,
-            [=](accel_t *accelerator, const accel_tensor_t *view, accel_tensor_t **made) {
-                return accel_pad_across_processes(accelerator, view, dim, pad_index, pad_first,
-                                                  made);
-            });
+        options.starting_batch_size = starting_batch_size;
+        accel_status_t status = accel_find_executable_batch_size(
+            accelerator_, &options, Attempts<Function>::run, &attempts, &batch_size);
+        if (status < ACCEL_OK && attempts.error)
+            std::rethrow_exception(attempts.error);
+        detail::check(status);
+        return batch_size;
     }
 
     /* ---- tracking ---- */
@@ -412,6 +411,42 @@ public:
     }
 
 private:
+    /* Exceptions do not pass the library's C. */
+    template <typename Function> struct Attempts {
+        Accelerator &accelerator;
+        const Function &function;
+        std::exception_ptr error; /* of the last attempt, but not for want of memory */
+
+        static accel_status_t run(void *context, int64_t batch_size)
+        {
+            auto *self = static_cast<Attempts *>(context);
+            auto &models = self->accelerator.models_;
+            size_t before = models.size();
+
+            self->error = nullptr;
+            try {
+                self->function(batch_size);
+                return ACCEL_OK;
+            } catch (const std::exception &error) {
+                models.resize(std::min(before, models.size()));
+                return self->status_of(error);
+            }
+        }
+
+        accel_status_t status_of(const std::exception &thrown)
+        {
+            const auto *ours = dynamic_cast<const Error *>(&thrown);
+            bool memory = detail::is_out_of_memory(thrown);
+
+            if (!memory)
+                error = std::current_exception();
+            return accel_fail(memory ? ACCEL_ERR_NO_MEMORY
+                              : ours ? ours->status()
+                                     : ACCEL_ERR_STATE,
+                              "%s", detail::text_of(thrown).c_str());
+        }
+    };
+
     /* What a call of prepare() was given. */
     struct Prepared {
         std::vector<torch::nn::Module *> modules;
@@ -457,8 +492,7 @@ private:
         for (const auto &model : models_)
             if (model->module() == &module)
                 throw Error(ACCEL_ERR_STATE, "accel: the module is prepared already");
-        if (options.parameters == Parameters::replicated &&
-            std::string(accel_mixed_precision(accelerator_)) == "fp16")
+        if (options.parameters == Parameters::replicated && mixed_precision() == "fp16")
             throw Error(ACCEL_ERR_UNSUPPORTED,
                         "accel: mixed_precision fp16 scales the loss for optimizers of ours "
                         "(accel::AdamW); for others use accel::GradScaler, and accel::Autocast "
@@ -474,6 +508,24 @@ private:
             if (model->module() == wanted)
                 return *model;
         throw Error(ACCEL_ERR_STATE, "accel: the module is not prepared; call prepare() first");
+    }
+
+    void run_backward(const at::Tensor &loss, std::optional<double> weight, const Site &site)
+    {
+        detail::AtSite at(site);
+        double scale = accel_gradient_scale(accelerator_) * weight.value_or(1);
+
+        check_loss(loss);
+        for (auto &model : models_)
+            model->begin_backward(weight.has_value());
+        try {
+            loss.backward(scale == 1 ? at::Tensor() : at::full_like(loss, scale));
+        } catch (const std::exception &error) {
+            fail_backward(error);
+            throw;
+        }
+        for (auto &model : models_)
+            model->end_backward(models_.size() == 1, weight);
     }
 
     void check_loss(const at::Tensor &loss) const
@@ -493,54 +545,14 @@ private:
     /* The other processes would wait for this one. */
     void fail_backward(const std::exception &error)
     {
-        const auto *torch_error = dynamic_cast<const c10::Error *>(&error);
-        std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
+        std::string text = detail::text_of(error);
+        accel_status_t status =
+            detail::is_out_of_memory(error) ? ACCEL_ERR_NO_MEMORY : ACCEL_ERR_STATE;
 
         for (auto &model : models_)
-            model->fail_backward(text.substr(0, text.find('\n')));
+            model->fail_backward(status, text.substr(0, text.find('\n')));
     }
 
-    template <typename Call>
-    at::Tensor combine(const at::Tensor &tensor, const char *what, const Site &site,
-                       const Call &call)
-    {
-        detail::AtSite at(site);
-        detail::TensorView view(tensor, (std::string("accel: ") + what).c_str());
-        accel_tensor_t *made = nullptr;
-
-        detail::check(call(accelerator_, view.get(), &made));
-        return detail::take(made, tensor.scalar_type());
-    }
-
-    template <typename Action> static std::string attempt(const Action &action)
-    {
-        try {
-            action();
-        } catch (const c10::Error &error) {
-            return error.what_without_backtrace();
-        } catch (const std::exception &error) {
-            return error.what();
-        }
-        return "";
-    }
-
-    /* What failed on the main process is thrown on every one. */
-    void agree(const std::string &failure, const std::string &what, const Site &site)
-    {
-        detail::AtSite at(site);
-        accel_objects_t *object = nullptr;
-        size_t size = 0;
-
-        detail::check(
-            accel_broadcast_object(accelerator_, failure.data(), failure.size(), 0, &object));
-        const auto *text = static_cast<const char *>(accel_objects_get(object, 0, &size));
-        std::string first(text ? text : "", text ? size : 0);
-        accel_objects_destroy(object);
-        if (!first.empty())
-            throw Error(ACCEL_ERR_IO, what + ": " + first.substr(0, first.find('\n')));
-    }
-
-    accel_t *accelerator_ = nullptr;
     std::vector<std::unique_ptr<detail::Model>> models_;
 };
 } // namespace accel

@@ -45,6 +45,11 @@ template <typename Class, typename R, typename A> struct ArgumentOf<R (Class::*)
     using Result = R;
     using Argument = A;
 };
+
+/* A stream gives what comes next, not sample 17. */
+template <typename Dataset>
+constexpr bool has_samples_by_number =
+    std::is_constructible_v<typename Dataset::BatchRequestType, const std::vector<size_t> &>;
 } // namespace detail
 
 /* for (auto &batch : loader) { ... }: an epoch. Each begin() is the next epoch, in another order if
@@ -53,6 +58,10 @@ template <typename Class, typename R, typename A> struct ArgumentOf<R (Class::*)
 template <typename Dataset> class DataLoader : public detail::PreparableLoader
 {
 public:
+    static_assert(
+        detail::has_samples_by_number<Dataset>,
+        "accel::DataLoader takes datasets whose samples have numbers. A stream or stateful "
+        "dataset goes to torch's own data loader: give each process a part of its own");
     using Batch = typename Dataset::BatchType;
 
     DataLoader(Dataset dataset, const DataLoaderOptions &options) : dataset_(std::move(dataset))
@@ -95,6 +104,22 @@ public:
     accel_loader_t *loader() const override { return loader_; }
     int64_t size() const { return accel_loader_length(loader_); } /* steps of an epoch */
     void set_epoch(int64_t epoch) { epoch_ = epoch; }
+
+    /* Where it stands, for a checkpoint: plain numbers, equal on every process, counted in samples.
+     * set_state() lets the next begin() go on there, with any number of processes. */
+    accel_loader_state_t get_state() const
+    {
+        accel_loader_state_t state;
+
+        detail::check(accel_loader_get_state(loader_, &state));
+        return state;
+    }
+    void set_state(const accel_loader_state_t &state)
+    {
+        detail::check(accel_loader_set_state(loader_, &state));
+        epoch_ = state.epoch;
+    }
+
     Dataset &dataset() { return dataset_; }
 
     class Iterator

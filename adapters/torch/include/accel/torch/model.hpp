@@ -9,6 +9,7 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -56,25 +57,6 @@ struct Trainable : Block {
     bool cleared = true; /* it had no gradient when the first backward since the sync step began */
     std::unique_ptr<GradientHook> hook;
 };
-
-/* A few of the bytes: enough to see that an optimizer has been here, at next to no cost. (torch's
- * own count of versions does not: its optimizers write past it.) */
-inline uint64_t fingerprint(const at::Tensor &tensor)
-{
-    const auto *bytes = static_cast<const unsigned char *>(tensor.data_ptr());
-    auto width = static_cast<size_t>(tensor.element_size());
-    auto count = static_cast<size_t>(tensor.numel());
-    uint64_t print = 0;
-
-    for (size_t at : {size_t(0), count / 3, count / 2, count - 1}) {
-        uint64_t element = 0;
-
-        if (at < count)
-            std::memcpy(&element, bytes + at * width, width);
-        print = print * 0x9e3779b97f4a7c15u + element;
-    }
-    return print;
-}
 
 /* Zeros that take no memory until somebody writes them. */
 using Zeros = std::unique_ptr<void, decltype(&std::free)>;
@@ -131,8 +113,9 @@ public:
 
     void bind(std::shared_ptr<Bound> bound) { bound_ = std::move(bound); }
 
-    /* Before autograd runs: every gradient in its slot. */
-    void begin_backward()
+    /* Before autograd runs: every gradient in its slot. With a weight, gradients are announced when
+     * it is through: the library wants that within a weighted backward. */
+    void begin_backward(bool weighted)
     {
         at::NoGradGuard no_grad;
 
@@ -146,6 +129,7 @@ public:
         }
         hidden_ = false;
         num_ready_ = 0;
+        announces_late_ = weighted;
         if (bound_ && bound_->reducing) { /* a second backward before the step */
             check(accel_sync_gradients(accelerator_, model_));
             bound_->reducing = false;
@@ -154,12 +138,14 @@ public:
 
     /* After autograd ran: what had no gradient counts as ready, too. A model that no backward has
      * touched since the last sync step has nothing to say, unless it is the only one. */
-    void end_backward(bool only)
+    void end_backward(bool only, std::optional<double> weight)
     {
         bool sync_step = accel_is_sync_step(accelerator_);
 
         touched_ = touched_ || only || num_ready_ > 0;
-        if (touched_ && (!sync_step || num_ready_ < trainable_.size()))
+        if (touched_ && weight)
+            check(accel_backward_weighted(accelerator_, model_, *weight));
+        else if (touched_ && (!sync_step || num_ready_ < trainable_.size()))
             check(accel_backward(accelerator_, model_));
         if (touched_ && sync_step && bound_)
             bound_->reducing = true;
@@ -171,11 +157,12 @@ public:
     }
 
     /* What is wrong on this rank is told to the others, who would wait for it. */
-    void fail_backward(const std::string &text)
+    void fail_backward(accel_status_t status, const std::string &text)
     {
-        failure_ = text;
+        failure_ = status;
+        failure_text_ = text;
         (void)!accel_backward(accelerator_, model_);
-        failure_.clear();
+        failure_ = ACCEL_OK;
     }
 
     std::vector<std::string> unused() const
@@ -223,15 +210,8 @@ public:
 
     void average_buffers()
     {
-        for (auto &buffer : buffers_) {
-            if (!buffer.tensor.is_floating_point())
-                continue;
-            TensorView view(buffer.tensor, "average_buffers");
-            check(accel_reduce(accelerator_, view.get(), ACCEL_MEAN));
-            at::NoGradGuard no_grad;
-            if (view.compact().data_ptr() != buffer.tensor.data_ptr())
-                buffer.tensor.copy_(view.compact());
-        }
+        find_buffers();
+        check(accel_average_buffers(accelerator_, model_));
     }
 
 private:
@@ -242,9 +222,9 @@ private:
         options.backward = [](void *context, double) {
             const auto *self = static_cast<const Model *>(context);
 
-            if (self->failure_.empty())
-                return ACCEL_OK; /* autograd ran before */
-            return accel_fail(ACCEL_ERR_STATE, "%s", self->failure_.c_str());
+            if (self->failure_ != ACCEL_OK)
+                return accel_fail(self->failure_, "%s", self->failure_text_.c_str());
+            return self->announces_late_ ? self->announce() : ACCEL_OK; /* autograd ran before */
         };
         options.context = this;
         options.replicated = !shared_;
@@ -372,7 +352,18 @@ private:
         if (!p.ready)
             num_ready_++;
         p.ready = true;
-        check(accel_grad_ready(model_, p.index));
+        if (!announces_late_)
+            check(accel_grad_ready(model_, p.index));
+    }
+
+    accel_status_t announce() const
+    {
+        accel_status_t status = ACCEL_OK;
+
+        for (auto p = trainable_.rbegin(); p != trainable_.rend() && status == ACCEL_OK; ++p)
+            if (p->ready)
+                status = accel_grad_ready(model_, p->index);
+        return status;
     }
 
     void check_place(Trainable &p) const
@@ -509,7 +500,9 @@ private:
     bool hidden_ = false;  /* the gradients lie in their slots, but the tensors do not show them */
     bool touched_ = false; /* by a backward since the last sync step */
     size_t num_ready_ = 0; /* parameters whose hook ran in this backward */
-    std::string failure_;
+    bool announces_late_ = false;
+    accel_status_t failure_ = ACCEL_OK; /* of autograd, for the library */
+    std::string failure_text_;
     std::vector<Trainable> trainable_;
     std::vector<Block> frozen_, buffers_;
     std::vector<Zeros> zeros_; /* gradients until prepare has made place for them */

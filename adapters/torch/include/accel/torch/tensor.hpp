@@ -3,7 +3,14 @@
 #ifndef ACCEL_TORCH_TENSOR_HPP
 #define ACCEL_TORCH_TENSOR_HPP
 
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string>
+
 #include <ATen/ATen.h>
+#include <c10/util/Exception.h>
 
 #include <accel/torch/error.hpp>
 #include <accel/torch/version.hpp>
@@ -63,6 +70,54 @@ inline at::ScalarType to_scalar_type(accel_dtype_t dtype)
         return at::kByte;
     }
     throw Error(ACCEL_ERR_INTERNAL, "a tensor of the library has no dtype");
+}
+
+/* "Float [2, 3]" */
+inline std::string describe(const at::Tensor &tensor)
+{
+    std::string text = std::string(toString(tensor.scalar_type())) + " [";
+
+    for (int64_t i = 0; i < tensor.dim(); i++)
+        text += (i ? ", " : "") + std::to_string(tensor.size(i));
+    return text + "]";
+}
+
+inline std::string text_of(const std::exception &error)
+{
+    const auto *torch_error = dynamic_cast<const c10::Error *>(&error);
+
+    return torch_error ? torch_error->what_without_backtrace() : error.what();
+}
+
+/* Was there no memory? libtorch's allocator for the CPU says it by its text alone, which is also
+ * what TorchScript makes of any exception. */
+inline bool is_out_of_memory(const std::exception &error)
+{
+    if (const auto *ours = dynamic_cast<const Error *>(&error))
+        return ours->status() == ACCEL_ERR_NO_MEMORY;
+    if (dynamic_cast<const std::bad_alloc *>(&error) ||
+        dynamic_cast<const c10::OutOfMemoryError *>(&error))
+        return true;
+    return text_of(error).find("DefaultCPUAllocator: ") != std::string::npos;
+}
+
+/* A few of the bytes: enough to see that an optimizer has been here, at next to no cost. (torch's
+ * own count of versions does not: its optimizers write past it.) */
+inline uint64_t fingerprint(const at::Tensor &tensor)
+{
+    const auto *bytes = static_cast<const unsigned char *>(tensor.data_ptr());
+    auto width = static_cast<size_t>(tensor.element_size());
+    auto count = static_cast<size_t>(tensor.numel());
+    uint64_t print = 0;
+
+    for (size_t at : {size_t(0), count / 3, count / 2, count - 1}) {
+        uint64_t element = 0;
+
+        if (at < count)
+            std::memcpy(&element, bytes + at * width, width);
+        print = print * 0x9e3779b97f4a7c15u + element;
+    }
+    return print;
 }
 
 inline void check_cpu(const at::Tensor &tensor, const std::string &what)
