@@ -148,7 +148,7 @@ void accel_torch_module::register_blocks()
 bool accel_torch_module::is_prepared() const
 {
     for (size_t i = 0; i < num_parameters_; i++)
-        if (model_ && !blocks_[i].shape.empty() && blocks_[i].tensor.numel() > 0)
+        if (model_ && blocks_[i].tensor.numel() > 0)
             return !values_.holds(blocks_[i].value);
     return false;
 }
@@ -175,11 +175,44 @@ void accel_torch_module::place_gradient(Block &block) const
         grad = block.gradient;
         return;
     }
-    if (grad.defined() && grad.data_ptr() == block.slot)
+    if (!grad.defined() || grad.data_ptr() == block.slot)
         return;
-    if (grad.defined())
-        block.gradient.copy_(grad.is_sparse() ? grad.to_dense() : grad);
+    block.gradient.copy_(grad.is_sparse() ? grad.to_dense() : grad);
     grad = block.gradient;
+}
+
+/* Before autograd adds to them: what the module has set to none is zero. */
+void accel_torch_module::begin_gradients()
+{
+    at::NoGradGuard no_grad;
+
+    for (Block &block : blocks_) {
+        if (block.gradient.defined() && !block.tensor.grad().defined()) {
+            block.gradient.zero_();
+            block.tensor.mutable_grad() = block.gradient;
+        }
+        if (block.hook)
+            block.hook->begin();
+    }
+}
+
+void accel_torch_module::take_prints()
+{
+    for (Block &block : blocks_)
+        if (block.kind == ACCEL_TRAINABLE)
+            block.print = accel::detail::fingerprint(block.tensor);
+}
+
+/* The library writes the values past torch, which therefore cannot tell. */
+void accel_torch_module::check_prints() const
+{
+    for (const Block &block : blocks_)
+        if (block.kind == ACCEL_TRAINABLE &&
+            block.print != accel::detail::fingerprint(block.tensor))
+            throw Error(ACCEL_ERR_STATE,
+                        "parameter '" + block.names[0] +
+                            "' was updated between forward and backward, which computes with the "
+                            "values of the forward; step after the backward");
 }
 
 void accel_torch_module::place()
@@ -206,6 +239,10 @@ void accel_torch_module::ready(Block &block, int64_t index)
 {
     at::NoGradGuard no_grad;
 
+    if (!run_.done)
+        throw Error(ACCEL_ERR_STATE, "parameter '" + block.names[0] +
+                                         "' was given a gradient outside of accel_backward(): "
+                                         "does the module call backward() by itself?");
     place_gradient(block);
     engine::check(accel_grad_ready(model_, index));
 }

@@ -46,6 +46,7 @@ struct Block {
     accel_dtype_t dtype;
     std::vector<int64_t> shape;
     void *value = nullptr, *placed = nullptr; /* where the values are, and where the tensor is */
+    uint64_t print = 0;                       /* of the values that the last forward saw */
 
     at::Tensor gradient; /* a view of `slot`, which the tensor's .grad() is */
     void *slot = nullptr, *placed_slot = nullptr;
@@ -87,6 +88,8 @@ public:
     accel_model_t *model();
     bool is_prepared() const;
     void place(); /* tensors to where the library has put their values */
+    void take_prints();
+    void check_prints() const; /* are they as the forward saw them? */
 
     /* run.cpp */
     void forward(const char *method, const accel_tensor_t *inputs, int32_t num_inputs);
@@ -117,6 +120,7 @@ private:
     void register_blocks();
     void place(engine::Block &block) const;
     void place_gradient(engine::Block &block) const;
+    void begin_gradients();
     void ready(engine::Block &block, int64_t index);
 
     const at::Tensor &find_output(int32_t index) const;

@@ -2,9 +2,12 @@
 /* torch::nn modules of the user's shared objects. */
 #include "net.hpp"
 
+#include <cstdint>
 #include <cstring>
+#include <fstream>
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <torch/nn/module.h>
 #include <torch/serialize.h>
@@ -58,27 +61,49 @@ private:
     std::unique_ptr<accel::CallableModule> module_;
 };
 
-/* C++ objects pass between the two: both must have been compiled against one libtorch. */
+/* C++ objects pass between the two: both must have been compiled for one libtorch. */
+void check_built_for(const std::string &path, const std::string &built_for)
+{
+    if (built_for != accel::detail::built_for)
+        throw Error(ACCEL_ERR_UNSUPPORTED, "'" + path + "' was compiled for libtorch " + built_for +
+                                               ", and libaccel_torch for " +
+                                               accel::detail::built_for);
+}
+
+/* Before it is loaded. A name without a slash is not looked at: where it is only the loader knows.
+ * What cannot be read is the loader's to say, too. */
+void check_file(const std::string &path)
+{
+    std::ifstream file(path, std::ios::binary | std::ios::ate);
+
+    if (path.find('/') == std::string::npos || !file)
+        return;
+    auto size = static_cast<std::streamoff>(file.tellg()); /* of a directory there is no end */
+    std::string bytes(size > 0 && size < INT32_MAX ? static_cast<size_t>(size) : 0, '\0');
+    file.seekg(0).read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    size_t mark = bytes.find(ACCEL_TORCH_MODULES_MARK);
+    if (mark == std::string::npos)
+        throw Error(ACCEL_ERR_UNSUPPORTED,
+                    "'" + path + "' offers no modules: it has no ACCEL_TORCH_MODULE");
+    check_built_for(path, bytes.c_str() + mark + std::strlen(ACCEL_TORCH_MODULES_MARK));
+}
+
 const accel::ModuleList &open_library(const std::string &path)
 {
+    check_file(path);
     void *object = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     const accel::ModuleList *(*modules)();
 
     if (!object)
-        throw Error(ACCEL_ERR_NOT_FOUND, std::string("the library does not load: ") + dlerror());
+        throw Error(access(path.c_str(), F_OK) == 0 ? ACCEL_ERR_UNSUPPORTED : ACCEL_ERR_NOT_FOUND,
+                    std::string("the library does not load: ") + dlerror());
     void *symbol = dlsym(object, ACCEL_TORCH_MODULES_V1);
     if (!symbol)
         throw Error(ACCEL_ERR_UNSUPPORTED,
                     "'" + path + "' offers no modules: it has no ACCEL_TORCH_MODULE");
     std::memcpy(&modules, &symbol, sizeof(modules));
     const accel::ModuleList &list = *modules();
-    if (list.torch_version != ACCEL_TORCH_VERSION)
-        throw Error(ACCEL_ERR_UNSUPPORTED, "'" + path + "' was compiled against libtorch " +
-                                               std::to_string(list.torch_version / 100) + "." +
-                                               std::to_string(list.torch_version % 100) +
-                                               ", and libaccel_torch against " +
-                                               std::to_string(TORCH_VERSION_MAJOR) + "." +
-                                               std::to_string(TORCH_VERSION_MINOR));
+    check_built_for(path, list.built_for);
     return list;
 }
 } // namespace

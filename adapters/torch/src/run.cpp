@@ -50,6 +50,7 @@ void accel_torch_module::forward(const char *method, const accel_tensor_t *input
 
     run_ = {}; /* the memory of the run before is for this one */
     place();
+    take_prints();
     run.method = method;
     for (int32_t i = 0; i < num_inputs; i++) {
         run.inputs.push_back(engine::borrow(&inputs[i], "input " + std::to_string(i)));
@@ -206,6 +207,8 @@ void accel_torch_module::backward(double scale)
                     "or is every parameter frozen?");
     check_inputs();
     place();
+    check_prints();
+    begin_gradients();
     at::Tensor root = std::move(run_.root), gradient = std::move(run_.root_gradient);
     gradient = gradient.defined() ? gradient.to(root.scalar_type()) : at::ones_like(root);
     run_.inputs.clear(); /* nobody computes with them any more */

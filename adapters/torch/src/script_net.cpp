@@ -2,6 +2,9 @@
 /* TorchScript archives. */
 #include "net.hpp"
 
+#include <cstring>
+#include <fstream>
+
 #include <unistd.h>
 
 #include <ATen/ATen.h>
@@ -131,6 +134,22 @@ private:
     mutable torch::jit::Module module_; /* its lists are not const */
     bool jit_optimize_;
 };
+
+/* What else a file is that people take for an archive; libtorch's text says what it missed. */
+std::string what_it_is(const std::string &path, const std::string &text)
+{
+    char head[9] = "";
+
+    std::ifstream(path, std::ios::binary).read(head, sizeof(head));
+    if (head[8] == '{')
+        return "it is a safetensors file, which accel_torch_load_weights() reads";
+    if (text.find("constants.pkl") != std::string::npos)
+        return "torch.save() wrote it, which leaves the program out; in Python: "
+               "torch.jit.script(model).save(path)";
+    if (std::strncmp(head, "PK", 2) == 0 && text.find("central directory") != std::string::npos)
+        return "it is cut off or damaged: a zip file without its directory, which is at the end";
+    return text;
+}
 } // namespace
 
 std::unique_ptr<Net> load_script(const std::string &path, bool jit_optimize, bool mmap)
@@ -140,10 +159,12 @@ std::unique_ptr<Net> load_script(const std::string &path, bool jit_optimize, boo
     try {
         return std::make_unique<ScriptNet>(
             mmap ? load_mapped(path) : torch::jit::load(path, at::kCPU), jit_optimize);
-    } catch (const c10::Error &error) {
-        throw Error(ACCEL_ERR_FORMAT, "'" + path +
-                                          "' is no TorchScript archive of this libtorch: " +
-                                          one_line(error.what_without_backtrace()));
+    } catch (const Error &) {
+        throw;
+    } catch (const std::exception &error) {
+        throw Error(ACCEL_ERR_FORMAT,
+                    "'" + path + "' is no TorchScript archive of this libtorch: " +
+                        what_it_is(path, one_line(accel::detail::text_of(error))));
     }
 }
 } // namespace engine

@@ -17,7 +17,8 @@ namespace accel
 {
 namespace detail
 {
-/* There for as long as this is. What `ready` throws comes out of the backward. */
+/* There for as long as this is. What `ready` throws comes out of the backward. It is not called for
+ * a parameter that autograd reaches with an undefined gradient, which leaves it as it was. */
 class GradientHook
 {
 public:
@@ -40,6 +41,13 @@ public:
             place = std::move(call_->next);
     }
 
+    /* A backward begins: the gradient as it is now is no news. */
+    void begin()
+    {
+        if (torch::autograd::impl::post_acc_grad_hooks(tensor_).get() == call_)
+            (void)call_->is_new(tensor_.grad());
+    }
+
 private:
     using Base = torch::autograd::PostAccumulateGradHook;
 
@@ -52,10 +60,26 @@ private:
         {
             if (next)
                 (*next)(tensor);
+            if (!is_new(tensor.grad()))
+                return;
             ready();
+            (void)is_new(tensor.grad()); /* as it was left there */
+        }
+        /* Since the last time: what is accumulated is another tensor, or another version of it. */
+        bool is_new(const at::Tensor &gradient)
+        {
+            auto before = std::make_pair(gradient_, version_);
+
+            gradient_ = gradient.defined() ? gradient.unsafeGetTensorImpl() : nullptr;
+            version_ = gradient.defined() ? gradient._version() : 0;
+            return before != std::make_pair(gradient_, version_);
         }
         Ready ready;
         std::unique_ptr<Base> next; /* one that was there before: a tensor has place for one */
+
+    private:
+        const c10::TensorImpl *gradient_ = nullptr;
+        int64_t version_ = 0;
     };
 
     at::Tensor tensor_;
@@ -68,12 +92,14 @@ private:
     }
     ~GradientHook() { accumulator_->del_post_hook(key_); }
 
+    void begin() {} /* here the hook is told */
+
 private:
     struct Call : torch::autograd::FunctionPostHook {
         explicit Call(Ready call) : ready(std::move(call)) {}
-        torch::autograd::variable_list operator()(
-            const torch::autograd::variable_list &outputs,
-            const torch::autograd::variable_list &gradients) override
+        torch::autograd::variable_list
+        operator()(const torch::autograd::variable_list &outputs,
+                   const torch::autograd::variable_list &gradients) override
         {
             if (!gradients.empty() && gradients[0].defined())
                 ready();

@@ -125,6 +125,7 @@ public:
             if (!hidden_)
                 p.cleared = !p.tensor.grad().defined();
             put_in_place(p);
+            p.hook->begin();
             p.ready = false;
         }
         hidden_ = false;
@@ -195,11 +196,17 @@ public:
             std::rethrow_exception(error);
     }
 
-    /* After a step, or whatever may write the values. */
+    /* After a step, or whatever may write the values. A backward of a forward from before it is an
+     * error of autograd then, as it is in Python. */
     void take_prints()
     {
-        for (auto &p : trainable_)
-            p.print = fingerprint(p.tensor);
+        for (auto &p : trainable_) {
+            uint64_t print = fingerprint(p.tensor);
+
+            if (print != p.print)
+                p.tensor.unsafeGetTensorImpl()->bump_version();
+            p.print = print;
+        }
     }
 
     void sync_buffers()
@@ -368,7 +375,9 @@ private:
 
     void check_place(Trainable &p) const
     {
-        if (p.tensor.data_ptr() != p.value || !p.tensor.is_non_overlapping_and_dense() ||
+        bool elsewhere = p.tensor.numel() > 0 && p.tensor.data_ptr() != p.value;
+
+        if (elsewhere || !p.tensor.is_non_overlapping_and_dense() ||
             p.tensor.scalar_type() != p.gradient.scalar_type())
             throw Error(ACCEL_ERR_STATE,
                         "accel: parameter '" + p.name +
