@@ -46,8 +46,13 @@ private:
     int64_t length_;
 };
 
-using Stacked = torch::data::datasets::MapDataset<Windows, torch::data::transforms::Stack<>>;
-using Loader = accel::DataLoader<Stacked>;
+using Batches = torch::data::datasets::MapDataset<Windows, torch::data::transforms::Stack<>>;
+using Loader = accel::DataLoader<Batches>;
+
+static Batches windows(const unsigned char *bytes, int64_t count, int64_t length)
+{
+    return Windows(bytes, count, length).map(torch::data::transforms::Stack<>());
+}
 
 /* Up in a straight line, then down along a cosine. */
 class WarmupCosine : public torch::optim::LRScheduler
@@ -91,7 +96,7 @@ static torch::Tensor losses(Gpt &net, const torch::data::Example<> &batch)
 static double bits_per_byte(accel::Accelerator &accelerator, Gpt &net, Loader &loader)
 {
     torch::NoGradGuard no_grad;
-    double nats = 0, windows = 0;
+    double nats = 0, count = 0;
 
     for (auto &batch : loader) {
         auto scope = accelerator.autocast();
@@ -99,9 +104,9 @@ static double bits_per_byte(accel::Accelerator &accelerator, Gpt &net, Loader &l
         auto all = accelerator.gather_for_metrics(means);
 
         nats += all.sum().item<double>();
-        windows += static_cast<double>(all.size(0));
+        count += static_cast<double>(all.size(0));
     }
-    return nats / windows / std::log(2.0);
+    return nats / count / std::log(2.0);
 }
 
 /* The text, and what comes after it. */
@@ -112,11 +117,10 @@ static std::string write_on(Gpt &net, std::string text, int64_t bytes)
 
     for (; bytes > 0; bytes--) {
         std::string seen = text.size() > window ? text.substr(text.size() - window) : text;
-        auto input = torch::from_blob(seen.data(), {1, static_cast<int64_t>(seen.size())},
-                                      torch::kByte);
+        auto input =
+            torch::from_blob(seen.data(), {1, static_cast<int64_t>(seen.size())}, torch::kByte);
         auto scores = net->forward(input.to(torch::kLong))[0][-1];
-        text += static_cast<char>(
-            torch::multinomial((scores / 0.8).softmax(0), 1).item<int64_t>());
+        text += static_cast<char>(torch::multinomial((scores / 0.8).softmax(0), 1).item<int64_t>());
     }
     return text;
 }
@@ -124,57 +128,51 @@ static std::string write_on(Gpt &net, std::string text, int64_t bytes)
 /* ^C on any process stops all of them after the same step. */
 static bool should_stop(accel::Accelerator &accelerator)
 {
-    bool stop = false;
-
     if (interrupt_seen())
-        accel_set_trigger(accelerator.get());
-    ACCEL_CHECK(accel_check_trigger(accelerator.get(), &stop));
-    return stop;
+        accelerator.set_trigger();
+    return accelerator.check_trigger();
 }
 
 using Bar = std::unique_ptr<accel_progress_t, decltype(&accel_progress_destroy)>;
 
-static Bar progress_bar(const accel::Accelerator &accelerator, int64_t epoch, int64_t steps)
+static Bar progress_bar(const accel::Accelerator &accelerator, int64_t steps)
 {
-    std::string name = "epoch " + std::to_string(epoch + 1);
     accel_progress_t *bar = nullptr;
 
-    ACCEL_CHECK(accel_progress_create(
-        accelerator.get(), ACCEL_PROGRESS_OPTIONS(.total = steps, .desc = name.c_str()), &bar));
+    ACCEL_CHECK(
+        accel_progress_create(accelerator.get(), ACCEL_PROGRESS_OPTIONS(.total = steps), &bar));
     return Bar(bar, accel_progress_destroy);
 }
 
+/* clang-format off */
 /* [loop] */
 int main(int argc, char **argv)
-{
+try {
     options_t o = options_parse(argc, argv, "torch-gpt", false);
-    accel::Accelerator accelerator(ACCEL_OPTIONS(
-        .log_with = o.log_with, .project_dir = "runs", .mixed_precision = o.mixed_precision,
+    accel::Accelerator accelerator(ACCEL_OPTIONS(.log_with = o.log_with, .project_dir = "runs",
+        .mixed_precision = o.mixed_precision,
         .gradient_accumulation_steps = static_cast<int32_t>(o.accumulate)));
+    int64_t processes = accelerator.num_processes(), rows = (o.batch + processes - 1) / processes;
+    text_t text = text_read(o.files, o.num_files, rows * processes * o.length + 1, o.length + 1);
 
-    int64_t rows = (o.batch + accelerator.num_processes() - 1) / accelerator.num_processes();
-    text_t text = text_read(o.files, o.num_files, rows * accelerator.num_processes() * o.length + 1,
-                            o.length + 1);
     Gpt net(GptOptions{o.length, o.layers, o.width, o.heads, o.seed});
     accel::AdamW optimizer(net->parameters(), torch::optim::AdamWOptions(o.lr));
     accel::DataLoaderOptions how(rows);
     auto valid_loader = accel::make_data_loader(
-        Windows(text.bytes + text.train, text.length - text.train, o.length)
-            .map(torch::data::transforms::Stack<>()),
-        how);
+        windows(text.bytes + text.train, text.length - text.train, o.length), how);
     how.shuffle = how.drop_last = true;
-    auto loader = accel::make_data_loader(
-        Windows(text.bytes, text.train, o.length).map(torch::data::transforms::Stack<>()), how);
+    how.seed = static_cast<uint64_t>(o.seed);
+    auto loader = accel::make_data_loader(windows(text.bytes, text.train, o.length), how);
     accelerator.prepare(net, optimizer, *loader, *valid_loader);
 
     int64_t updates = o.epochs * ((loader->size() + o.accumulate - 1) / o.accumulate), step = 0;
     WarmupCosine scheduler(optimizer, updates / 20 + 1, updates);
     accelerator.init_trackers("gpt", ACCEL_DICT("layers", o.layers, "width", o.width, "lr", o.lr,
                                                 "batch", o.batch, "length", o.length));
-    bool stop = false;
     interrupt_catch();
+    bool stop = false;
     for (int64_t epoch = 0; epoch < o.epochs && !stop; epoch++) {
-        Bar bar = progress_bar(accelerator, epoch, loader->size());
+        Bar bar = progress_bar(accelerator, loader->size());
         for (auto &batch : *loader) {
             accelerator.accumulate(net);
             torch::Tensor loss;
@@ -184,12 +182,13 @@ int main(int argc, char **argv)
             }
             accelerator.backward(loss);
             accelerator.clip_grad_norm_(net, 1.0);
+            double lr = scheduler.rate();
+            double mean = accelerator.reduce(loss, ACCEL_MEAN).item<double>();
             optimizer.step();
             if (accelerator.sync_gradients())
                 scheduler.step();
             optimizer.zero_grad();
-            auto mean = accelerator.reduce(loss, ACCEL_MEAN).item<double>();
-            accelerator.log(ACCEL_DICT("train_loss", mean, "lr", scheduler.rate()), step++);
+            accelerator.log(ACCEL_DICT("train_loss", mean, "lr", lr), step++);
             accel_progress_set_postfix(bar.get(), ACCEL_DICT("loss", mean));
             accel_progress_update(bar.get(), 1);
             if ((stop = should_stop(accelerator)))
@@ -199,14 +198,18 @@ int main(int argc, char **argv)
         accel_loader_end(loader->loader());
         double bits = bits_per_byte(accelerator, net, *valid_loader);
         accelerator.log(ACCEL_DICT("bits_per_byte", bits), step);
-        accelerator.print("epoch " + std::to_string(epoch + 1) + ": " + std::to_string(bits) +
-                          " bits per byte of the text that was held out");
+        accel_print(accelerator.get(), "epoch %d: %.4f bits per byte held out\n",
+                    static_cast<int>(epoch) + 1, bits);
     }
     if (accelerator.is_main_process())
         std::cout << write_on(net, o.prompt, o.sample) << std::endl;
     if (o.save)
-        accelerator.save(net, o.save);
+        accelerator.save_weights(net, o.save);
     accelerator.end_training();
     free(text.bytes);
+} catch (const std::exception &error) {
+    std::cerr << error.what() << std::endl;
+    return 1;
 }
 /* [/loop] */
+/* clang-format on */
