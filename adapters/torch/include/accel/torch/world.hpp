@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <ATen/Context.h>
+#include <ATen/core/grad_mode.h>
 
 #include <accel/accelerator.h>
 #include <accel/torch/tensor.hpp>
