@@ -37,7 +37,8 @@ static void begin(program_t *program, const char *folder)
                                  &program->module));
     ACCEL_CHECK(accel_torch_model(program->module, &program->model));
     ACCEL_CHECK(accel_adamw_create(program->model, NULL, &program->optimizer));
-    ACCEL_CHECK(accel_prepare(program->accelerator, program->model, program->optimizer, NULL, NULL));
+    ACCEL_CHECK(
+        accel_prepare(program->accelerator, program->model, program->optimizer, NULL, NULL));
 }
 
 static void end(program_t *program)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* torch_gpt.c in C++, with a torch::nn module and accel/torch.hpp: torch_gpt_cpp FOLDER STEPS [MARK] */
+/* torch_gpt.c in C++, with a torch::nn module and accel/torch.hpp: torch_gpt_cpp FOLDER STEPS
+ * [MARK] */
 #include <string>
 
 #include <torch/torch.h>
@@ -123,8 +124,7 @@ public:
         : net_(load(File(folder + "/weights.safetensors"))),
           optimizer_(net_->parameters(), torch::optim::AdamWOptions(1e-3).weight_decay(1e-2)),
           file_(folder + "/batches.safetensors"),
-          batches_(
-              file_.get("tokens", at::kLong).select(1, accelerator_.process_index()).unbind(0))
+          batches_(file_.get("tokens", at::kLong).select(1, accelerator_.process_index()).unbind(0))
     {
         accelerator_.prepare(net_, optimizer_);
     }

@@ -60,7 +60,8 @@ struct Outcome {
     int64_t early = 0; /* buckets that were reduced before the last backward was over */
 };
 
-/* Within no_sync a backward tells nobody which gradients are ready: the step reduces all of them. */
+/* Within no_sync a backward tells nobody which gradients are ready: the step reduces all of them.
+ */
 void backward(accel::Accelerator &accelerator, Deep &net, const torch::Tensor &x, bool during)
 {
     if (during)
