@@ -62,6 +62,7 @@ void settle_in(const accel_t *accelerator)
 
     std::call_once(checked, accel::detail::check_loaded_version);
     accel::detail::share_cores(accel_num_processes(accelerator));
+    accel::detail::keep_freed_memory();
     if (accel_is_local_main_process(accelerator))
         std::call_once(warned, accel::warn_of_slow_blas);
 }

@@ -21,6 +21,7 @@
 #include <accel/torch/amp.hpp>
 #include <accel/torch/blas.hpp>
 #include <accel/torch/data.hpp>
+#include <accel/torch/heap.hpp>
 #include <accel/torch/loaded.hpp>
 #include <accel/torch/model.hpp>
 #include <accel/torch/optimizer.hpp>
@@ -79,6 +80,7 @@ public:
         detail::check_loaded_version();
         detail::check(accel_create(options, &accelerator_));
         detail::share_cores(num_processes());
+        detail::keep_freed_memory();
         if (is_local_main_process())
             warn_of_slow_blas();
     }
