@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* <accel/torch.h>: arguments are checked, and exceptions end here. */
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
@@ -87,6 +90,26 @@ void require_inputs(const accel_tensor_t *inputs, int32_t num_inputs)
 {
     if (num_inputs < 0 || (num_inputs > 0 && !inputs))
         throw Error(ACCEL_ERR_INVALID, "the inputs are NULL, or their number is negative");
+}
+
+/* Under another name at first: `path` is the old file, or the new one whole, and a module whose
+ * tensors are in the old one has them still. */
+void save(const engine::Net &net, const std::string &path)
+{
+    std::string made = path + ".partial";
+
+    try {
+        net.save(made);
+    } catch (...) {
+        (void)std::remove(made.c_str());
+        throw;
+    }
+    if (std::rename(made.c_str(), path.c_str()) == 0)
+        return;
+    int error = errno;
+    (void)std::remove(made.c_str());
+    throw Error(ACCEL_ERR_IO,
+                "'" + path + "' cannot be replaced: " + std::generic_category().message(error));
 }
 
 void give(double *destination, double value)
@@ -282,7 +305,7 @@ accel_status_t accel_torch_save(accel_torch_module_t *module, const char *path)
     return with(module, "accel_torch_save", [&] {
         require(path, "the path");
         module->place();
-        module->net().save(path);
+        save(module->net(), path);
     });
 }
 

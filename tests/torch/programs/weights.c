@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For tests/oracle/torch_infer.py: have a module's weights in one of the ways, compute with all of
  * them once, say so, and stay until somebody has looked.
- *     weights read|mmap|map|prepare ARCHIVE WEIGHTS INPUTS FOLDER
- * `ready.RANK` in FOLDER has the process and the sum of the outputs; the file `go` ends it. */
+ *     weights read|mmap|map|prepare|save ARCHIVE WEIGHTS INPUTS FOLDER
+ * `ready.RANK` in FOLDER has the process and the sum of the outputs; the file `go` ends it. save:
+ * write the mapped archive over itself before that. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,8 @@ int main(int argc, char **argv)
     }
     ACCEL_CHECK(accel_safetensors_open(argv[4], &inputs));
     ACCEL_CHECK(accel_safetensors_tensor(inputs, "input", &input));
+    if (strcmp(way, "save") == 0)
+        ACCEL_CHECK(accel_torch_save(module, argv[2]));
     double sum = forward(module, input);
     ACCEL_CHECK(accel_wait_for_everyone(accelerator));
     stay(argv[5], accel_process_index(accelerator), sum);
