@@ -90,7 +90,10 @@ private:
           key_(accumulator_->add_post_hook(std::make_unique<Call>(std::move(ready))))
     {
     }
-    ~GradientHook() { accumulator_->del_post_hook(key_); }
+    ~GradientHook()
+    {
+        accumulator_->del_post_hook(key_);
+    }
 
     void begin() {} /* here the hook is told */
 
