@@ -93,21 +93,20 @@ template <typename Module, torch::ScalarType type> void on_ranks()
         TEST_RANKS(size, (both<Module, type>));
 }
 
-void mlp_in_double()
+void mlp()
 {
     on_ranks<models::Mlp, torch::kDouble>();
-}
-void mlp_in_float()
-{
     on_ranks<models::Mlp, torch::kFloat>();
 }
 void cnn_with_batch_norm()
 {
     on_ranks<models::Cnn, torch::kDouble>();
+    on_ranks<models::Cnn, torch::kFloat>();
 }
 void gpt_with_tied_head()
 {
     on_ranks<models::Gpt, torch::kDouble>();
+    on_ranks<models::Gpt, torch::kFloat>();
 }
 
 /* ---- as a program: tests/oracle/torch_train.py compares with Python ---- */
@@ -123,16 +122,12 @@ template <typename Module> void write(const std::string &path, Module &module)
         .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
-template <typename Module, typename Optimizer>
-void train(const std::string &folder, const std::string &name, torch::ScalarType type)
+template <typename Optimizer, typename Module>
+void train(accel::Accelerator &accelerator, Module &module, torch::ScalarType type)
 {
-    accel::Accelerator accelerator;
     int64_t share = PARTS / accelerator.num_processes();
-    Module module = models::make<Module>(type);
     Optimizer optimizer(module->parameters(), adamw_options());
 
-    if (accelerator.is_main_process())
-        write(folder + "/" + name + ".before", module);
     accelerator.prepare(module, optimizer);
     for (int64_t step = 0; step < STEPS; step++) {
         torch::Tensor loss;
@@ -145,24 +140,41 @@ void train(const std::string &folder, const std::string &name, torch::ScalarType
         optimizer.step();
         optimizer.zero_grad();
     }
-    if (accelerator.is_main_process())
-        write(folder + "/" + name + ".after", module);
+    accelerator.unprepare(module);
+}
+
+/* NAME.before, NAME.ours and NAME.torch: by whose AdamW. */
+template <typename Module> void train_both(accel::Accelerator &accelerator, const std::string &name)
+{
+    for (auto type : {torch::kDouble, torch::kFloat}) {
+        std::string path = name + (type == torch::kDouble ? "-float64" : "-float32");
+        Module ours = models::make<Module>(type), plain = models::make<Module>(type);
+
+        if (accelerator.is_main_process())
+            write(path + ".before", ours);
+        train<accel::AdamW>(accelerator, ours, type);
+        train<torch::optim::AdamW>(accelerator, plain, type);
+        if (!accelerator.is_main_process())
+            continue;
+        write(path + ".ours", ours);
+        write(path + ".torch", plain);
+    }
 }
 
 int run_program(const std::string &folder)
 {
-    train<models::Mlp, accel::AdamW>(folder, "mlp", torch::kDouble);
-    train<models::Mlp, accel::AdamW>(folder, "mlp32", torch::kFloat);
-    train<models::Cnn, torch::optim::AdamW>(folder, "cnn", torch::kDouble);
-    train<models::Gpt, accel::AdamW>(folder, "gpt", torch::kDouble);
+    accel::Accelerator accelerator;
+
+    train_both<models::Mlp>(accelerator, folder + "/mlp");
+    train_both<models::Cnn>(accelerator, folder + "/cnn");
+    train_both<models::Gpt>(accelerator, folder + "/gpt");
     return 0;
 }
 } // namespace
 
 int main(int argc, char **argv)
 {
-    static const test_t tests[] = {TEST(mlp_in_double), TEST(mlp_in_float),
-                                   TEST(cnn_with_batch_norm), TEST(gpt_with_tied_head)};
+    static const test_t tests[] = {TEST(mlp), TEST(cnn_with_batch_norm), TEST(gpt_with_tied_head)};
 
     if (argc == 3 && std::string(argv[1]) == "--train")
         return run_program(argv[2]);

@@ -9,26 +9,7 @@
 #include <accel/accel.h>
 #include <accel/torch.h>
 
-#define EXPECT(condition)                                                   \
-    do {                                                                    \
-        if (!(condition)) {                                                 \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                        \
-        }                                                                   \
-    } while (0)
-
-/* `call` fails like this, in one line that says this. */
-#define FAILS(status, text, call) fails(__LINE__, status, text, call)
-static void fails(int line, accel_status_t expected, const char *text, accel_status_t found)
-{
-    const char *error = accel_last_error();
-
-    if (found == expected && strstr(error, text) && !strchr(error, '\n') && strlen(error) < 400)
-        return;
-    fprintf(stderr, "line %d: %s: '%s'; expected %s: '%s'\n", line, accel_status_name(found), error,
-            accel_status_name(expected), text);
-    exit(1);
-}
+#include "checks.h"
 
 static float x[3 * 7], y[3 * 5];
 
@@ -45,7 +26,16 @@ static void files(void)
     accel_torch_module_t *module = NULL;
 
     FAILS(ACCEL_ERR_NOT_FOUND, "none.pt", accel_torch_load("none.pt", NULL, &module));
-    FAILS(ACCEL_ERR_FORMAT, "bad.pt", accel_torch_load("bad.pt", NULL, &module));
+    FAILS(ACCEL_ERR_FORMAT, "'bad.pt' is no TorchScript archive of this libtorch: it is cut off",
+          accel_torch_load("bad.pt", NULL, &module));
+    FAILS(ACCEL_ERR_FORMAT, "it is cut off", accel_torch_load("cut.pt", NULL, &module));
+    FAILS(ACCEL_ERR_FORMAT, "'text.pt'", accel_torch_load("text.pt", NULL, &module));
+    FAILS(ACCEL_ERR_FORMAT, "'.'", accel_torch_load(".", NULL, &module));
+    FAILS(ACCEL_ERR_FORMAT, "'other.zip'", accel_torch_load("other.zip", NULL, &module));
+    FAILS(ACCEL_ERR_FORMAT, "torch.save() wrote it, which leaves the program out",
+          accel_torch_load("state_dict.pt", NULL, &module));
+    FAILS(ACCEL_ERR_FORMAT, "which accel_torch_load_weights() reads",
+          accel_torch_load("mlp.safetensors", NULL, &module));
     FAILS(ACCEL_ERR_NOT_FOUND, "none.so",
           accel_torch_create("./none.so", "net", NULL, NULL, &module));
     EXPECT(!module);
@@ -168,6 +158,87 @@ static void training(accel_torch_module_t *module)
     FAILS(ACCEL_ERR_INVALID, "no tensor 4", accel_torch_tensor(module, 4, &parameter));
 }
 
+/* Weights are cast once a forward under autocast; a step must not leave old casts behind. */
+static void autocast_after_a_step(void)
+{
+    accel_torch_module_t *module = load("mlp.pt");
+    const accel_tensor_t *output;
+    accel_optimizer_t *optimizer;
+    accel_model_t *model;
+    accel_t *accelerator;
+    float logits[2][15];
+    double loss;
+
+    ACCEL_CHECK(accel_torch_model(module, &model));
+    ACCEL_CHECK(accel_create(NULL, &accelerator));
+    ACCEL_CHECK(accel_adamw_create(model, ACCEL_ADAMW_OPTIONS(.lr = 0.1), &optimizer));
+    ACCEL_CHECK(accel_prepare(accelerator, model, optimizer, NULL, NULL));
+    ACCEL_CHECK(accel_torch_set_autocast(module, ACCEL_BF16));
+    for (int step = 0; step < 2; step++) {
+        ACCEL_CHECK(accel_torch_forward(module, ACCEL_TENSOR(x, ACCEL_F32, 3, 7), 1));
+        ACCEL_CHECK(accel_torch_output(module, 0, &output));
+        memcpy(logits[step], output->data, sizeof(logits[step]));
+        ACCEL_CHECK(accel_torch_mse_loss(module, ACCEL_TENSOR(y, ACCEL_F32, 3, 5), &loss));
+        ACCEL_CHECK(accel_backward(accelerator, model));
+        ACCEL_CHECK(accel_optimizer_step(optimizer));
+        ACCEL_CHECK(accel_optimizer_zero_grad(optimizer));
+    }
+    float largest = 0;
+    for (int i = 0; i < 15; i++)
+        largest = fmaxf(largest, fabsf(logits[0][i] - logits[1][i]));
+    EXPECT(largest > 0.05f);
+    accel_optimizer_destroy(optimizer);
+    accel_destroy(accelerator);
+    accel_torch_destroy(module);
+}
+
+/* Channels-last weights, a buffer that is not persistent, an index, a layer that is not used. */
+static void odd_archive(void)
+{
+    accel_torch_module_t *module = load("odd.pt");
+    accel_optimizer_t *optimizer;
+    accel_model_t *model;
+    accel_t *accelerator;
+    accel_tensor_t *input;
+    int64_t rows[] = {4, 5};
+    float image[3 * 4 * 4];
+    double loss, before, written;
+
+    for (int i = 0; i < 3 * 4 * 4; i++)
+        image[i] = sinf((float)i);
+    input = ACCEL_TENSOR(image, ACCEL_F32, 1, 3, 4, 4);
+    ACCEL_CHECK(accel_torch_forward(module, input, 1));
+    ACCEL_CHECK(accel_torch_loss(module, 0, &before));
+    ACCEL_CHECK(accel_torch_load_weights(module, "odd.safetensors")); /* without the mask */
+    FAILS(ACCEL_ERR_INVALID, "index out of range",
+          accel_torch_call(module, "look_up", ACCEL_TENSOR(rows, ACCEL_I64, 2), 1));
+    FAILS(ACCEL_ERR_INVALID, "CUDA", accel_torch_call(module, "elsewhere", NULL, 0));
+    ACCEL_CHECK(accel_torch_model(module, &model));
+    ACCEL_CHECK(accel_create(NULL, &accelerator));
+    ACCEL_CHECK(accel_adamw_create(model, ACCEL_ADAMW_OPTIONS(.lr = 0.01), &optimizer));
+    ACCEL_CHECK(accel_prepare(accelerator, model, optimizer, NULL, NULL));
+    for (int step = 0; step < 10; step++) {
+        ACCEL_CHECK(accel_torch_forward(module, input, 1));
+        ACCEL_CHECK(accel_backward(accelerator, model));
+        ACCEL_CHECK(accel_optimizer_step(optimizer));
+        ACCEL_CHECK(accel_optimizer_zero_grad(optimizer));
+    }
+    ACCEL_CHECK(accel_torch_forward(module, input, 1));
+    ACCEL_CHECK(accel_torch_loss(module, 0, &loss));
+    EXPECT(loss < before / 2);
+    FILE *file = fopen("odd.loss", "w");
+    EXPECT(file && fprintf(file, "%.17g", loss) > 0 && fclose(file) == 0);
+    ACCEL_CHECK(accel_torch_save(module, "odd.out.pt"));
+    accel_optimizer_destroy(optimizer);
+    accel_torch_destroy(module); /* before the accelerator, too */
+    accel_destroy(accelerator);
+    module = load("odd.out.pt");
+    ACCEL_CHECK(accel_torch_forward(module, input, 1));
+    ACCEL_CHECK(accel_torch_loss(module, 0, &written));
+    EXPECT(fabs(written - loss) <= 1e-6 * loss);
+    accel_torch_destroy(module);
+}
+
 static void random_numbers(void)
 {
     unsigned char *state;
@@ -204,6 +275,8 @@ int main(void)
     autocast(module);
     training(module);
     accel_torch_destroy(module);
+    autocast_after_a_step();
+    odd_archive();
     random_numbers();
     printf("libtorch %s\n", accel_torch_version());
     return 0;
