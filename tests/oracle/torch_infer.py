@@ -122,6 +122,10 @@ def check_memory(version, folder):
         four, in_files = measure(4, way)
         assert 0.8 * rest < one < 1.2 * rest, (way, one)
         assert four < 1.2 * one and 0.9 * rest < in_files < 1.1 * rest, (way, four, in_files)
+    with Ranks(version, folder, 1, "save", "big") as saved:
+        assert abs(saved.sums[0] - wanted) < 1e-3 * max(1, abs(wanted)), "a file that was replaced is there still"
+    again = torch.jit.load(folder / "big.pt")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
 
 
 # ---- the examples ----
@@ -280,7 +284,7 @@ def main():
         print("skipped: no libtorch in this build")
         sys.exit(SKIPPED)
     torch.set_num_threads(1)
-    programs = {BUILD / "examples/torch-infer_c": "cnn.pt"}
+    programs = {BUILD / "examples/torch-infer_c": "cnn.pt", BUILD / "examples/torch-infer": "cnn.safetensors"}
     with tempfile.TemporaryDirectory(prefix="accel-infer-") as name:
         folder = pathlib.Path(name)
         check_examples(folder, programs)
