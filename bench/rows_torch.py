@@ -186,16 +186,27 @@ def steps_and_memory(gpt):
             for peer, version in versions(gpt).items():
                 yield compare(c, f"{name}/steps/{language}", language, peer, "steps/s", lambda s: 1 / s, aim=AHEAD,
                               more_is_better=True, version=version, settings=f"2 ranks, {words}")
-        peaks = {name: peak_memory(arm) for name, arm in c.arms.items()}
+        peaks = peak_memories(c)
         for language in OURS:
             for peer, version in versions(gpt).items():
                 yield memory_result(c, f"{name}/memory/{language}", peaks, language, peer, version)
 
 
-def peak_memory(arm):
-    with Memory(arm.process.pid) as memory:
-        arm.turn()
-    return memory
+def peak_memories(comparison):
+    """Of each arm, in one more turn."""
+    peaks = {}
+    for name, arm in comparison.arms.items():
+        try:
+            with Memory(arm.process.pid) as peaks[name]:
+                arm.turn()
+        except Missing as reason:
+            if name in OURS:
+                raise
+            comparison.missing[name] = str(reason)
+        else:
+            if not peaks[name].peak_of_ranks:
+                raise Missing("/proc does not tell of the processes' memory (smaps_rollup, children)")
+    return peaks
 
 
 def memory_result(comparison, name, peaks, language, peer, version):
@@ -204,7 +215,7 @@ def memory_result(comparison, name, peaks, language, peer, version):
                     spread={"ours": spread([ours.peak], lambda size: size / 1e6)},
                     missing=comparison.missing.get(peer))
     words = "largest PSS of all processes during some steps, the launcher's included; ranks alone: "
-    if peer in peaks:
+    if not result.missing:
         result.peer = peaks[peer].peak / 1e6
         result.spread["peer"] = spread([peaks[peer].peak], lambda size: size / 1e6)
         words += f"{ours.peak_of_ranks / 1e6:.0f} and {peaks[peer].peak_of_ranks / 1e6:.0f} MB"
