@@ -110,6 +110,17 @@ struct GptImpl : torch::nn::Module {
 };
 TORCH_MODULE(Gpt);
 
+/* Values of full rank, which those of a wave are not: attention would nearly vanish, and with it
+ * what float32 can say of its gradients. */
+inline torch::Tensor chirp(at::IntArrayRef shape, double phase)
+{
+    int64_t count = 1;
+
+    for (int64_t extent : shape)
+        count *= extent;
+    return torch::sin(torch::arange(count, torch::kDouble).square() * 0.7 + phase).reshape(shape);
+}
+
 /* The same values on every rank, in every process. */
 template <typename Module> Module make(torch::ScalarType type)
 {
@@ -121,7 +132,7 @@ template <typename Module> Module make(torch::ScalarType type)
     for (auto &item : module->named_parameters()) {
         bool scale = item.key().find("norm") == 0 && item.key().find("weight") != std::string::npos;
 
-        item.value().copy_(wave(item.value().sizes(), phase++) * 0.3 + (scale ? 1 : 0));
+        item.value().copy_(chirp(item.value().sizes(), phase++) * 0.3 + (scale ? 1 : 0));
     }
     return module;
 }
