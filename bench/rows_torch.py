@@ -32,8 +32,8 @@ class Size:
                 "attention, no dropout")
 
 
-SMALL = Size("torch-gpt-1M", 128, 4, 256, 64, 4, 60)
-LARGE = Size("torch-gpt-14M", 384, 6, 8192, 128, 8, 6)
+SMALL = Size("torch-gpt-1M", 128, 5, 256, 64, 4, 60)
+LARGE = Size("torch-gpt-30M", 512, 8, 8192, 128, 4, 6)
 TINY = Size("torch-gpt-tiny", 64, 1, 64, 16, 2, 3)
 
 
