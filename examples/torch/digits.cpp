@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Handwritten digits by a small convolutional network, on any number of processes:
  *
- *     python3 digits.py digits.bin; ./digits ; accel launch -n 2 ./digits */
+ *     python3 digits.py digits.bin ; ./torch-digits ; accel launch -n 2 ./torch-digits */
 #include <iostream>
 
 #include <torch/torch.h>

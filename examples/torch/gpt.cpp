@@ -208,7 +208,7 @@ try {
     accelerator.end_training();
     free(text.bytes);
 } catch (const std::exception &error) {
-    std::cerr << error.what() << std::endl;
+    std::cerr << "torch-gpt: " << error.what() << std::endl;
     return 1;
 }
 /* [/loop] */

@@ -2,11 +2,14 @@
 /* infer_c.c in C++: a torch::nn module with the weights that Python, or digits_c.c, has written.
  *
  *     accel launch -n 4 ./torch-infer trained.safetensors digits.safetensors images */
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include <getopt.h>
 
