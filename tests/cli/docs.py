@@ -15,7 +15,7 @@ from _gate import SOURCE, expect, files, finish, strip, write
 C_SHARE = 0.85
 LANGUAGES = {".c": True, ".h": True, ".inc": True, ".cpp": False, ".hpp": False, ".cc": False, ".cu": False,
              ".py": False, ".sh": False}
-SOURCES = ["src", "plugins", "tools"]
+SOURCES = ["src", "plugins", "tools", "adapters"]
 TROUBLE = "docs/guide/troubleshooting.md"
 QUOTE = re.compile(r"(^<!-- from: (\S+)(?: \[(\w+)\])? -->\n```\w+\n)(.*?)(^```$)", re.DOTALL | re.MULTILINE)
 LITERALS = re.compile(r'"(?:\\.|[^"\\\n])*"(?:\s*"(?:\\.|[^"\\\n])*")*')
@@ -126,7 +126,7 @@ def update(root):
 def texts(root):
     """The fixed parts of all string literals in the sources; adjacent literals are one."""
     parts = []
-    for path in files(root, SOURCES, {".c", ".h", ".inc"}):
+    for path in files(root, SOURCES, {".c", ".h", ".inc", ".cpp", ".hpp"}):
         for run in LITERALS.findall(strip(path.read_text(), keep_strings=True)):
             whole = "".join(re.findall(r'"((?:\\.|[^"\\\n])*)"', run))
             whole = whole.replace('\\"', '"').replace("\\n", "")
