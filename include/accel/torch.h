@@ -17,10 +17,14 @@
  *
  * A module is a TorchScript archive (torch.jit.script(model).save(path) in Python) or a torch::nn
  * module in C++ that a shared object offers (accel/torch/register.hpp). It computes on the CPU. One
- * module is used by one thread at a time. What libtorch throws becomes an error of one line; no
- * exception leaves the library. Where it had no memory that is ACCEL_ERR_NO_MEMORY, for which
- * accel_find_executable_batch_size() tries a smaller batch. A call that fails leaves *module,
- * *model, ... NULL.
+ * module is used by one thread at a time.
+ *
+ * All calls are local: none waits for another process. Each loads the same module; accel_prepare()
+ * compares them, and gives all of them rank 0's values. Options may be NULL, texts are copied.
+ *
+ * What libtorch throws becomes an error of one line; no exception leaves the library. Where it had
+ * no memory that is ACCEL_ERR_NO_MEMORY, for which accel_find_executable_batch_size() tries a
+ * smaller batch. A call that fails leaves *module, *model, ... NULL.
  *
  * The library is built for one libtorch. Its own interface does not depend on which: a program
  * runs with whatever libaccel_torch.so the loader finds. */
@@ -71,7 +75,8 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_create(const char *library,
                                                             const accel_torch_options_t *options,
                                                             accel_torch_module_t **module);
 
-/* Also destroys the accel_model_t; its optimizers go before. NULL is fine. */
+/* Also destroys the accel_model_t; its optimizers go before. Before or after the accelerator; NULL
+ * is fine. */
 ACCEL_API void accel_torch_destroy(accel_torch_module_t *module);
 
 /* Training mode, or evaluation mode: dropout, BatchNorm. */
@@ -151,13 +156,14 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_loss(accel_torch_module_t *
                                                           int32_t index, double *loss);
 
 /* torch.nn.functional.cross_entropy(output 0, target): logits [..., classes], flattened to rows,
- * and as many int64 classes, of which -100 is left out; the mean over the rows. (Not torch's
- * layout [rows, classes, ...].) */
+ * and as many int64 classes; the mean over the rows but for those whose class is -100. (Not torch's
+ * layout [rows, classes, ...].) `target` is borrowed as inputs are. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_cross_entropy(accel_torch_module_t *module,
                                                                    const accel_tensor_t *target,
                                                                    double *loss);
 
-/* torch.nn.functional.mse_loss(output 0, target), of equal shapes: the mean. */
+/* torch.nn.functional.mse_loss(output 0, target), of equal shapes: the mean. `target` is borrowed
+ * as inputs are. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_mse_loss(accel_torch_module_t *module,
                                                               const accel_tensor_t *target,
                                                               double *loss);
@@ -202,8 +208,9 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_load_weights(accel_torch_mo
                                                                   const char *path);
 
 /* For inference: parameters are where the file is mapped, read-only, one copy in memory for all
- * processes of the host, whoever they are. They are frozen. Not after accel_torch_model().
- * An archive whose parameters are not stored loads fastest: see docs/guide/torch-c.md. */
+ * processes of the host, whoever they are. They are frozen. Not after accel_torch_model(). The file
+ * must stay as it is: put a new one in its place by renaming. With `mmap` the archive's own
+ * parameters, which these replace, are never read. */
 ACCEL_API ACCEL_NODISCARD accel_status_t accel_torch_map_weights(accel_torch_module_t *module,
                                                                  const char *path);
 

@@ -54,7 +54,11 @@ constexpr bool has_samples_by_number =
 
 /* for (auto &batch : loader) { ... }: an epoch. Each begin() is the next epoch, in another order if
  * it shuffles; set_epoch() says which. A process that has no rows at a step is not handed an empty
- * batch: every process makes equally many steps, by even_batches. */
+ * batch: every process makes equally many steps, by even_batches.
+ *
+ * A batch is what the dataset's get_batch() gives, on the thread that asks: a vector of examples,
+ * or one of tensors after map(torch::data::transforms::Stack<>()). Until it is prepared it serves
+ * all samples. Destroy it before or after the accelerator. */
 template <typename Dataset> class DataLoader : public detail::PreparableLoader
 {
 public:
@@ -102,8 +106,10 @@ public:
     DataLoader &operator=(const DataLoader &) = delete;
 
     accel_loader_t *loader() const override { return loader_; }
-    int64_t size() const { return accel_loader_length(loader_); } /* steps of an epoch */
-    void set_epoch(int64_t epoch) { epoch_ = epoch; }
+
+    /* Steps of an epoch: once it is prepared, those of each process. */
+    int64_t size() const { return accel_loader_length(loader_); }
+    void set_epoch(int64_t epoch) { epoch_ = epoch; } /* of the next begin() */
 
     /* Where it stands, for a checkpoint: plain numbers, equal on every process, counted in samples.
      * set_state() lets the next begin() go on there, with any number of processes. */
