@@ -57,7 +57,7 @@ static arguments_t parse(int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     arguments_t arguments = {.name = "images", .batch = 32};
-    char *end = "";
+    char *end = NULL;
     int option;
 
     while ((option = getopt_long(argc, argv, "b:w:o:h", OPTIONS, NULL)) != -1) {
@@ -70,7 +70,7 @@ static arguments_t parse(int argc, char **argv)
         else
             end_with_usage(option == 'h' ? stdout : stderr, option == 'h' ? 0 : 2);
     }
-    if (*end || arguments.batch < 1 || argc - optind < 2 || argc - optind > 3)
+    if ((end && *end) || arguments.batch < 1 || argc - optind < 2 || argc - optind > 3)
         end_with_usage(stderr, 2);
     arguments.archive = argv[optind];
     arguments.inputs = argv[optind + 1];
