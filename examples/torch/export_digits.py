@@ -26,12 +26,17 @@ class Cnn(torch.nn.Module):
         return self.layers(x)
 
 
-folder = pathlib.Path(sys.argv[1])
-digits = load_digits()
-images = torch.tensor(digits.images, dtype=torch.float32).div(16).reshape(-1, 1, 8, 8)
-save_file({"images": images.contiguous(), "labels": torch.tensor(digits.target, dtype=torch.int64)},
-          folder / "digits.safetensors")
-torch.manual_seed(0)
-model = Cnn()
-torch.jit.script(model).save(folder / "cnn.pt")
-save_model(model, folder / "cnn.safetensors")
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    digits = load_digits()
+    images = torch.tensor(digits.images, dtype=torch.float32).div(16).reshape(-1, 1, 8, 8)
+    save_file({"images": images.contiguous(), "labels": torch.tensor(digits.target, dtype=torch.int64)},
+              folder / "digits.safetensors")
+    torch.manual_seed(0)
+    model = Cnn()
+    torch.jit.script(model).save(folder / "cnn.pt")
+    save_model(model, folder / "cnn.safetensors")
+
+
+if __name__ == "__main__":
+    main()

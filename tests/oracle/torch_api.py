@@ -12,19 +12,13 @@ import tempfile
 import torch
 from safetensors.torch import load_file, load_model, save_model
 
+import _torch_models
+
 BUILD = pathlib.Path(os.environ["ACCEL_BUILD_DIR"])
 SKIPPED = 77
 
 
-class Cnn(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = torch.nn.Conv2d(1, 6, 3, bias=False), torch.nn.BatchNorm2d(6)
-        self.fc = torch.nn.Linear(216, 4)
-
-    def forward(self, x):
-        return self.fc(torch.tanh(self.norm(self.conv(x))).flatten(1))
-
+class Cnn(_torch_models.Cnn):
     @staticmethod
     def input():
         return torch.sin(torch.arange(4 * 64, dtype=torch.float64) * 0.7).float().reshape(4, 1, 8, 8)

@@ -18,6 +18,9 @@ import torch
 from safetensors.torch import save_file, save_model
 
 SOURCE, BUILD = pathlib.Path(os.environ["ACCEL_SOURCE_DIR"]), pathlib.Path(os.environ["ACCEL_BUILD_DIR"])
+sys.path.insert(0, str(SOURCE / "examples/torch"))
+from export_digits import Cnn
+
 SKIPPED = 77
 HANG = 120  # seconds
 WIDTH, LAYERS = 2048, 12  # 201 MB
@@ -129,21 +132,6 @@ def check_memory(version, folder):
 
 
 # ---- the examples ----
-
-class Cnn(torch.nn.Module):
-    """That of examples/torch/export_digits.py and infer.cpp."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = torch.nn.Sequential(
-            torch.nn.Conv2d(1, 32, 3, padding=1), torch.nn.BatchNorm2d(32), torch.nn.ReLU(),
-            torch.nn.Conv2d(32, 64, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
-            torch.nn.Flatten(), torch.nn.Linear(64 * 16, 128), torch.nn.ReLU(), torch.nn.Dropout(0.3),
-            torch.nn.Linear(128, 10))
-
-    def forward(self, x):
-        return self.layers(x)
-
 
 class Restored(torch.nn.Module):
     """Computes with its state when it is loaded."""

@@ -180,6 +180,20 @@ static void step(trained_t *t)
     ACCEL_CHECK(accel_optimizer_zero_grad(t->optimizer));
 }
 
+/* A module that computes its loss from nothing. */
+static void learn(trained_t *t)
+{
+    double first = 0, loss = 0;
+
+    for (int i = 0; i < STEPS; i++) {
+        ACCEL_CHECK(accel_torch_forward(t->module, NULL, 0));
+        ACCEL_CHECK(accel_torch_loss(t->module, 0, &loss));
+        first = i == 0 ? loss : first;
+        step(t);
+    }
+    EXPECT(loss < first);
+}
+
 static void end(trained_t *t)
 {
     ACCEL_CHECK(accel_wait_for_everyone(accelerator));
@@ -248,18 +262,11 @@ static void tied(void)
 {
     trained_t t = prepare("tied", NULL);
     accel_parameter_t p;
-    double first, loss;
 
     EXPECT(accel_torch_num_tensors(t.module) == 2);
     ACCEL_CHECK(accel_torch_tensor(t.module, 1, &p));
     EXPECT(strcmp(p.name, "late") == 0);
-    for (int i = 0; i < STEPS; i++) {
-        ACCEL_CHECK(accel_torch_forward(t.module, NULL, 0));
-        ACCEL_CHECK(accel_torch_loss(t.module, 0, &loss));
-        first = i == 0 ? loss : first;
-        step(&t);
-    }
-    EXPECT(loss < first);
+    learn(&t);
     ACCEL_CHECK(accel_torch_tensor(t.module, 1, &p));
     EXPECT(*(const double *)p.value == sin(1)); /* nobody has trained it */
     end(&t);
@@ -268,16 +275,9 @@ static void tied(void)
 static void crowd(void)
 {
     trained_t t = prepare("crowd", NULL);
-    double first = 0, loss;
 
     EXPECT(accel_torch_num_tensors(t.module) == 1503);
-    for (int i = 0; i < STEPS; i++) {
-        ACCEL_CHECK(accel_torch_forward(t.module, NULL, 0));
-        ACCEL_CHECK(accel_torch_loss(t.module, 0, &loss));
-        first = i == 0 ? loss : first;
-        step(&t);
-    }
-    EXPECT(loss < first);
+    learn(&t);
     end(&t);
 }
 
