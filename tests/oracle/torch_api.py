@@ -3,19 +3,15 @@
 Around a training step, with every libtorch of the build: weights go from Python to C++ and C and back
 with equal outputs, bools and tied ones too; a GradScaler in C++ decides as torch.amp's; gradients of
 inputs in C are Python's."""
-import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 
 import torch
 from safetensors.torch import load_file, load_model, save_model
 
 import _torch_models
-
-BUILD = pathlib.Path(os.environ["ACCEL_BUILD_DIR"])
-SKIPPED = 77
+from _torch_build import BUILD, versions
 
 
 class Cnn(_torch_models.Cnn):
@@ -156,11 +152,7 @@ def check_c(version, size):
 def main():
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    versions = sorted(path.name.rsplit("-", 1)[1] for path in BUILD.glob("bin/program-torch-api-*"))
-    if not versions:
-        print("skipped: built without libtorch")
-        sys.exit(SKIPPED)
-    for version in versions:
+    for version in versions("program-torch-api"):
         for size in (1, 2):
             check_cpp(version, size)
             check_c(version, size)

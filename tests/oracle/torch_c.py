@@ -4,19 +4,15 @@ What a C program trains through accel/torch.h is what Python trains: TorchScript
 PyTorch wrote, and C++ modules of a shared object, 20 steps of AdamW on the same global batches, on 1,
 2 and 4 processes and with every libtorch of the build. The weights it writes are read by stock
 safetensors and PyTorch, and give the same outputs."""
-import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 
 import torch
 from safetensors.torch import load_file, load_model, save_file
 
+from _torch_build import BUILD, versions
 from _torch_models import ALLOWED, KINDS, PARTS, STEPS, batch_of, difference, name_of, train
-
-BUILD = pathlib.Path(os.environ["ACCEL_BUILD_DIR"])
-SKIPPED = 77
 
 
 def make(kind, dtype):
@@ -82,14 +78,10 @@ def check(kind, dtype, expected, folder, size, what):
 
 def main():
     torch.set_num_threads(1)
-    versions = sorted(path.name.rsplit("-", 1)[1] for path in BUILD.glob("bin/program-torch-train-*"))
-    if not versions:
-        print("skipped: built without libtorch")
-        sys.exit(SKIPPED)
     with tempfile.TemporaryDirectory(prefix="accel-torch-") as name:
         folder = pathlib.Path(name)
         expected = {(kind, dtype): write_case(kind, dtype, folder) for kind in KINDS for dtype in ALLOWED}
-        for version in versions:
+        for version in versions("program-torch-train"):
             for size in (1, 2, 4):
                 print(f"libtorch {version}, processes {size}:", flush=True)
                 run(version, size, folder)

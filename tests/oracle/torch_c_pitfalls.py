@@ -2,10 +2,8 @@
 """test-timeout: 120
 What a C program does wrong with accel/torch.h is an error of one line, with every libtorch of the
 build; the state of the random numbers is byte by byte Python's."""
-import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import zipfile
 from typing import Tuple
@@ -14,9 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import _torch_models
-
-BUILD = pathlib.Path(os.environ["ACCEL_BUILD_DIR"])
-SKIPPED = 77
+from _torch_build import BUILD, versions
 
 
 class Mlp(_torch_models.Mlp):
@@ -85,16 +81,13 @@ def check_odd(folder):
 
 
 def main():
-    programs = sorted(BUILD.glob("bin/program-torch-pitfalls-*"))
-    if not programs:
-        print("skipped: built without libtorch")
-        sys.exit(SKIPPED)
-    for program in programs:
+    for version in versions("program-torch-pitfalls"):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
             prepare(folder)
-            run = subprocess.run([program], cwd=folder, capture_output=True, text=True, timeout=60)
-            assert run.returncode == 0, f"{program}: {run.stderr}"
+            run = subprocess.run([BUILD / f"bin/program-torch-pitfalls-{version}"], cwd=folder,
+                                 capture_output=True, text=True, timeout=60)
+            assert run.returncode == 0, f"libtorch {version}: {run.stderr}"
             print(run.stdout.strip())
             check_odd(folder)
             torch.manual_seed(7)

@@ -17,11 +17,12 @@ import zipfile
 import torch
 from safetensors.torch import save_file, save_model
 
-SOURCE, BUILD = pathlib.Path(os.environ["ACCEL_SOURCE_DIR"]), pathlib.Path(os.environ["ACCEL_BUILD_DIR"])
+from _torch_build import BUILD, versions
+
+SOURCE = pathlib.Path(os.environ["ACCEL_SOURCE_DIR"])
 sys.path.insert(0, str(SOURCE / "examples/torch"))
 from export_digits import Cnn
 
-SKIPPED = 77
 HANG = 120  # seconds
 WIDTH, LAYERS = 2048, 12  # 201 MB
 
@@ -95,7 +96,7 @@ def make_weights(folder, name, width, layers):
     return model
 
 
-def check_memory(version, folder):
+def check_memory(version, folder, every_way):
     model = make_weights(folder, "big", WIDTH, LAYERS)
     make_weights(folder, "small", WIDTH, 1)
     inputs = torch.randn(2, WIDTH)
@@ -117,10 +118,10 @@ def check_memory(version, folder):
               f"{found[1]:.0f} MB of them in files and shared memory", flush=True)
         return found
 
-    if version == newest():
+    if every_way:
         everything, _ = measure(4, "read")
         assert everything > 3.5 * rest, "each process has its own: else this test can show nothing"
-    for way in ("mmap", "map", "prepare") if version == newest() else ("mmap",):
+    for way in ("mmap", "map", "prepare") if every_way else ("mmap",):
         one = measure(1, way)[0] if way != "map" else rest
         four, in_files = measure(4, way)
         assert 0.8 * rest < one < 1.2 * rest, (way, one)
@@ -258,27 +259,16 @@ def check_interrupt(program, weights, folder, model):
     print(f"{program.name}: {len(inputs)} answers until it was interrupted")
 
 
-def versions():
-    found = [path.name.rsplit("-", 1)[1] for path in (BUILD / "bin").glob("program-torch-weights-*")]
-    return sorted(found, key=lambda version: [int(part) for part in version.split(".")])
-
-
-def newest():
-    return versions()[-1]
-
-
 def main():
-    if not versions():
-        print("skipped: no libtorch in this build")
-        sys.exit(SKIPPED)
+    found = versions("program-torch-weights")
     torch.set_num_threads(1)
     programs = {BUILD / "examples/torch-infer_c": "cnn.pt", BUILD / "examples/torch-infer": "cnn.safetensors"}
     with tempfile.TemporaryDirectory(prefix="accel-infer-") as name:
         folder = pathlib.Path(name)
         check_examples(folder, programs)
-        for version in versions():
+        for version in found:
             (folder / version).mkdir()
-            check_memory(version, folder / version)
+            check_memory(version, folder / version, version == found[-1])
 
 
 if __name__ == "__main__":

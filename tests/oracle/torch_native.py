@@ -6,16 +6,15 @@ other one waits."""
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import uuid
 
 import torch
 from safetensors.torch import load_file
 
-BUILD = pathlib.Path(os.environ["ACCEL_BUILD_DIR"])
+from _torch_build import BUILD, versions
+
 SOURCE = pathlib.Path(os.environ["ACCEL_SOURCE_DIR"])
-SKIPPED = 77
 
 
 def modules(version, name):
@@ -93,13 +92,10 @@ def check_slow_blas(version):
 
 
 def main():
-    versions = sorted(path.name.rsplit("-", 1)[1] for path in BUILD.glob("bin/program-torch-native-*"))
-    if not versions:
-        print("skipped: built without libtorch")
-        sys.exit(SKIPPED)
+    found = versions("program-torch-native")
     check_flags()
-    for version in versions:
-        foreign = [modules(other, "second") for other in versions if other != version]
+    for version in found:
+        foreign = [modules(other, "second") for other in found if other != version]
         foreign += [path for path in [modules(version, "strings")] if path.exists()]
         for size in (1, 2):
             check_program(version, size, foreign)

@@ -3,18 +3,14 @@
 What C++ trains through accel/torch.hpp, by its optimizer or torch's, is what Python trains: the same
 initial weights, read from the program's file, the same batches by formula, torch.optim.AdamW, 20
 steps; on 1, 2 and 4 processes and with every libtorch of the build."""
-import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 
 import torch
 
+from _torch_build import BUILD, versions
 from _torch_models import ALLOWED, KINDS, difference, name_of, train
-
-BUILD = pathlib.Path(os.environ["ACCEL_BUILD_DIR"])
-SKIPPED = 77
 
 
 def read(path):
@@ -45,12 +41,9 @@ def compare(folder, expected):
 
 def main():
     torch.set_num_threads(1)
-    programs = sorted(BUILD.glob("bin/test-torch-train-*"))
-    if not programs:
-        print("skipped: no libtorch in this build")
-        sys.exit(SKIPPED)
     expected = {}
-    for program in programs:
+    for version in versions("test-torch-train"):
+        program = BUILD / f"bin/test-torch-train-{version}"
         for ranks in (1, 2, 4):
             with tempfile.TemporaryDirectory(prefix="accel-torch-") as folder:
                 subprocess.run([BUILD / "bin" / "accel", "launch", "-n", str(ranks), program, "--train", folder],
