@@ -193,6 +193,14 @@ ACCEL_API ACCEL_NODISCARD accel_status_t accel_model_zero_grad(accel_model_t *mo
  * Without the option, and of an unprepared model: true of every trainable parameter. */
 ACCEL_API bool accel_model_is_used(const accel_model_t *model, int64_t index);
 
+/* Is a backward of this prepared model, now, for a step? accel_is_sync_step(), but with the scopes
+ * of no_sync and trigger_sync_in_backward of this model alone. Local. */
+ACCEL_API bool accel_model_is_sync_step(const accel_model_t *model);
+
+/* Are the gradients that this rank has the average of all ranks', and so free to be written? False
+ * if every rank has its own, or of the average its part only, which the step will take. Local. */
+ACCEL_API bool accel_model_is_averaged(const accel_model_t *model);
+
 /* How many buckets the model has, once prepared; and how many of them this rank reduced in
  * accel_grad_ready(), at the last step where that was called. */
 ACCEL_API int64_t accel_model_num_buckets(const accel_model_t *model);

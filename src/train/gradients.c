@@ -166,12 +166,19 @@ typedef struct call {
     accel__share_t share;
     uint8_t phase, announced;
     uint8_t used_side; /* where its bits of used parameters are */
+    uint32_t model;
 } call_t;
 
 /* The same on every rank? */
 static accel_status_t compare_calls(const call_t *first, const call_t *other, int32_t rank,
                                     const char *operation, const char *what)
 {
+    if (other->model != first->model)
+        return accel__fail(
+            ACCEL_ERR_MISMATCH,
+            "%s: rank 0 is at model %u, counted as they were prepared, but rank %d at "
+            "model %u; expected the same order on all ranks",
+            operation, (unsigned)first->model, (int)rank, (unsigned)other->model);
     if (memcmp(&other->value, &first->value, sizeof(other->value)) != 0)
         return accel__fail(ACCEL_ERR_MISMATCH, "%s: %s is %.17g on rank 0 but %.17g on rank %d",
                            operation, what, first->value, other->value, (int)rank);
@@ -233,7 +240,8 @@ accel_status_t accel__model_meet(accel_model_t *model, const char *operation, co
                    .share = accel__model_share(model),
                    .phase = (uint8_t)model->phase,
                    .announced = model->overlap.announced,
-                   .used_side = (uint8_t)accel__used_publish(&model->used, arena)};
+                   .used_side = (uint8_t)accel__used_publish(&model->used, arena),
+                   .model = model->number};
     call_t first, other;
     accel__share_t all;
     accel_status_t status =
@@ -429,6 +437,16 @@ bool accel_model_is_used(const accel_model_t *model, int64_t index)
 {
     return model && index >= 0 && index < model->num_params &&
            model->params[index]->kind == ACCEL_TRAINABLE && accel__used_test(&model->used, index);
+}
+
+bool accel_model_is_sync_step(const accel_model_t *model)
+{
+    return model && model->state && accel__model_syncs(model->state, model);
+}
+
+bool accel_model_is_averaged(const accel_model_t *model)
+{
+    return model && model->phase == ACCEL__AVERAGED;
 }
 
 int64_t accel_model_num_buckets(const accel_model_t *model)

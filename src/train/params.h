@@ -54,6 +54,7 @@ struct accel_model {
     /* While prepared; state is NULL otherwise. */
     accel__gradient_state_t *state;
     accel__link_t link;
+    uint32_t number; /* among those prepared with the state; the same on all ranks */
     accel__arena_t arena;
     accel__phase_t phase;
     double clip;       /* what the step still multiplies the average by */

@@ -205,6 +205,7 @@ accel_status_t accel__model_prepare(accel_model_t *model, accel__gradient_state_
         return status;
     }
     model->state = state;
+    model->number = state->num_models++;
     model->arena.wire = state->wire;
     accel__model_forget_reduction(model);
     accel__model_forget_accumulated(model);

@@ -40,6 +40,7 @@ typedef struct accel__gradient_state {
     int32_t divisor;       /* what their gradients are divided by; 0: num_steps */
     int32_t no_sync_depth; /* scopes open, of all models */
     bool joining, shadowing; /* within join_uneven_inputs, and out of batches */
+    uint32_t num_models;     /* that were ever prepared */
     accel__link_t prepared;  /* models, optimizers, schedulers: each links itself at prepare */
 } accel__gradient_state_t;
 

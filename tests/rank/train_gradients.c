@@ -372,6 +372,40 @@ static void calls_out_of_order_are_refused(void)
     TEST_RANKS(2, check_order);
 }
 
+/* Two models of the same shapes: only their order tells them apart. */
+static void check_two(int rank, int size)
+{
+    world_t world;
+    net_t net;
+    accel_model_t *model;
+    accel_optimizer_t *optimizer;
+
+    begin_world(&world, accel_options_init(), accel_model_options_init());
+    net_init(&net, ACCEL_F64, ACCEL_F64, 1);
+    net.count = world.share;
+    model = net_model(&net, accel_model_options_init());
+    CHECK_OK(accel_adamw_create(model, ACCEL_ADAMW_OPTIONS(.lr = 1e-2), &optimizer));
+    CHECK_OK(accel_prepare(world.accelerator, model, optimizer, NULL, NULL));
+    backward(&world, 0);
+    CHECK_OK(accel_backward(world.accelerator, model));
+    CHECK_STATUS(ACCEL_ERR_MISMATCH, accel_optimizer_step(rank == 1 ? optimizer : world.optimizer));
+    CHECK_ERROR("rank 0 is at model 0");
+    CHECK_ERROR("rank 1 at model 1");
+    CHECK_OK(accel_optimizer_step(world.optimizer));
+    CHECK_OK(accel_optimizer_step(optimizer));
+    accel_optimizer_destroy(optimizer);
+    accel_model_destroy(model);
+    end_world(&world);
+    net_free(&net);
+    CHECK(size == 2);
+}
+
+static void models_are_met_in_one_order(void)
+{
+    TEST_RANKS(2, check_two);
+}
+
 TEST_MAIN(TEST(accumulation_is_a_bigger_step), TEST(averaged_gradients_are_seen),
           TEST(local_gradients_are_synced_on_request), TEST(the_last_ready_gradient_syncs),
-          TEST(overwriting_models_need_no_zeros), TEST(calls_out_of_order_are_refused))
+          TEST(overwriting_models_need_no_zeros), TEST(calls_out_of_order_are_refused),
+          TEST(models_are_met_in_one_order))
