@@ -67,7 +67,8 @@ void check_built_for(const std::string &path, const std::string &built_for)
     if (built_for != accel::detail::built_for)
         throw Error(ACCEL_ERR_UNSUPPORTED, "'" + path + "' was compiled for libtorch " + built_for +
                                                ", and libaccel_torch for " +
-                                               accel::detail::built_for);
+                                               accel::detail::built_for +
+                                               "; compile it against that one");
 }
 
 /* Before it is loaded. A name without a slash is not looked at: where it is only the loader knows.
