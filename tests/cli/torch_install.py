@@ -151,7 +151,7 @@ def libtorches():
         number, *folders = line.split()
         place = pathlib.Path(folders[-1]).parent  # of a wheel: its include/ is the last
         if (place / "share/cmake/Torch").is_dir():
-            yield number, f"-DCMAKE_PREFIX_PATH={place}", f"-DC10_LIBRARY={place}/lib/libc10.so"
+            yield number, f"-DCMAKE_PREFIX_PATH={place}"
         else:
             yield (number,)
 
