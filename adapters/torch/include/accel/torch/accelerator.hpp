@@ -226,7 +226,7 @@ public:
     {
         detail::AtSite at(site);
 
-        detail::check(accel_sync_gradients(accelerator_, find(module).get()));
+        find(module).with_gradients(accel_sync_gradients);
     }
 
     /* Of "fp16": the gradients without the loss scale, before a look at them that is not clipping.
@@ -235,7 +235,7 @@ public:
     {
         detail::AtSite at(site);
 
-        detail::check(accel_unscale_gradients(accelerator_, find(module).get()));
+        find(module).with_gradients(accel_unscale_gradients);
     }
 
     /* torch.nn.utils.clip_grad_norm_ of all gradients of the model; returns the norm before, 0 off
@@ -246,7 +246,9 @@ public:
         detail::AtSite at(site);
         double norm = 0;
 
-        detail::check(accel_clip_grad_norm(accelerator_, find(module).get(), max_norm, &norm));
+        find(module).with_gradients([&](accel_t *accelerator, accel_model_t *model) {
+            return accel_clip_grad_norm(accelerator, model, max_norm, &norm);
+        });
         return norm;
     }
 
@@ -256,7 +258,9 @@ public:
     {
         detail::AtSite at(site);
 
-        detail::check(accel_clip_grad_value(accelerator_, find(module).get(), clip_value));
+        find(module).with_gradients([&](accel_t *accelerator, accel_model_t *model) {
+            return accel_clip_grad_value(accelerator, model, clip_value);
+        });
     }
 
     /* "no", "bf16" or "fp16" */
@@ -382,6 +386,7 @@ public:
 
     /* ---- tracking ---- */
 
+    /* The trackers of log_with; `init_kwargs` has a dictionary for each by name. Collective. */
     void init_trackers(const std::string &project_name, const accel_item_t *config = nullptr,
                        const accel_item_t *init_kwargs = nullptr, Site site = Site::here())
     {
@@ -390,12 +395,14 @@ public:
         detail::check(accel_init_trackers(accelerator_, project_name.c_str(), config, init_kwargs));
     }
 
-    /* accelerator.log(ACCEL_DICT("train_loss", loss.item<double>()), step); */
+    /* accelerator.log(ACCEL_DICT("train_loss", loss.item<double>()), step); Where no tracker runs,
+     * as on the other processes, it does nothing. Local; from any thread. */
     void log(const accel_item_t *values, int64_t step = ACCEL_NO_STEP)
     {
         detail::check(accel_log(accelerator_, values, step));
     }
 
+    /* Valid until end_training(). */
     accel_tracker_t *get_tracker(const std::string &name)
     {
         accel_tracker_t *tracker = accel_get_tracker(accelerator_, name.c_str());
@@ -405,6 +412,7 @@ public:
         return tracker;
     }
 
+    /* Finish the trackers. Collective. */
     void end_training(Site site = Site::here())
     {
         detail::AtSite at(site);

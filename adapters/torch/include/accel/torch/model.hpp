@@ -50,10 +50,12 @@ struct Block {
 };
 
 struct Trainable : Block {
-    void *slot;          /* where its gradient is */
-    at::Tensor gradient; /* a view of it, which the module's .grad() is */
-    uint64_t print = 0;  /* of the values, as the last step left them */
-    bool ready = false;  /* its hook ran in this backward */
+    void *slot;                  /* where its gradient is */
+    at::Tensor gradient;         /* a view of it, which the module's .grad() is */
+    uint64_t print = 0;          /* of the values, as the last step left them */
+    uint64_t gradient_print = 0; /* as the last backward left it */
+    bool ready = false;          /* its hook ran in this backward ... */
+    bool announced = false;      /* ... and the library knows */
     bool cleared = true; /* it had no gradient when the first backward since the sync step began */
     std::unique_ptr<GradientHook> hook;
 };
@@ -74,8 +76,9 @@ class Model;
 struct Bound {
     Model *model = nullptr;
     accel_optimizer_t *optimizer = nullptr;
-    bool reducing = false; /* the last backward's gradients are on their way to a step */
-    bool spent = false;    /* the step has used them, and nobody has cleared them since */
+    std::vector<int32_t> groups; /* torch's in the library's; -1: nothing of it is trained */
+    bool reducing = false;       /* the last backward's gradients are on their way to a step */
+    bool spent = false;          /* the step has used them, and nobody has cleared them since */
 
     Bound() = default;
     ~Bound() { accel_optimizer_destroy(optimizer); }
@@ -120,36 +123,51 @@ public:
         at::NoGradGuard no_grad;
 
         clear_if_cleared();
+        check_frozen();
+        check_gradients();
         for (auto &p : trainable_) {
             check_place(p);
             if (!hidden_)
                 p.cleared = !p.tensor.grad().defined();
             put_in_place(p);
             p.hook->begin();
-            p.ready = false;
+            p.ready = p.announced = false;
         }
         hidden_ = false;
         num_ready_ = 0;
         announces_late_ = weighted;
+        idle_ = bound_ && bound_->spent;
+        averaged_ = weighted &&
+                    (bound_ ? bound_->reducing : accel_model_is_averaged(model_) && !is_all_zero());
         if (bound_ && bound_->reducing) { /* a second backward before the step */
             check(accel_sync_gradients(accelerator_, model_));
             bound_->reducing = false;
         }
+        running_ = true;
     }
 
     /* After autograd ran: what had no gradient counts as ready, too. A model that no backward has
      * touched since the last sync step has nothing to say, unless it is the only one. */
     void end_backward(bool only, std::optional<double> weight)
     {
-        bool sync_step = accel_is_sync_step(accelerator_);
+        bool sync_step = accel_model_is_sync_step(model_);
 
-        touched_ = touched_ || only || num_ready_ > 0;
-        if (touched_ && weight)
-            check(accel_backward_weighted(accelerator_, model_, *weight));
-        else if (touched_ && (!sync_step || num_ready_ < trainable_.size()))
-            check(accel_backward(accelerator_, model_));
-        if (touched_ && sync_step && bound_)
+        running_ = false;
+        if (idle_)
+            return;
+        touched_ = touched_ || (only && !trainable_.empty()) || num_ready_ > 0;
+        if (touched_ && averaged_)
+            throw Error(ACCEL_ERR_STATE,
+                        "accel: a weighted backward onto gradients that are averages by now, whose "
+                        "weights are gone: let the last backward of a step alone sync, by "
+                        "accumulate() or no_sync(), or clear the gradients before");
+        if (touched_)
+            check(weight ? accel_backward_weighted(accelerator_, model_, *weight)
+                         : accel_backward(accelerator_, model_));
+        if (touched_ && sync_step && bound_) {
             bound_->reducing = true;
+            take_gradient_prints();
+        }
         if (!sync_step && !shared_)
             hide_gradients();
         else if (!shared_)
@@ -160,6 +178,7 @@ public:
     /* What is wrong on this rank is told to the others, who would wait for it. */
     void fail_backward(accel_status_t status, const std::string &text)
     {
+        running_ = false;
         failure_ = status;
         failure_text_ = text;
         (void)!accel_backward(accelerator_, model_);
@@ -196,6 +215,44 @@ public:
             std::rethrow_exception(error);
     }
 
+    /* What our optimizer will step with is not averaged, or in parts: a hand on it would be on some
+     * rank's share of some of it. */
+    void check_gradients() const
+    {
+        if (!bound_ || !bound_->reducing || accel_model_is_averaged(model_))
+            return;
+        for (const auto &p : trainable_)
+            if (is_written(p))
+                throw Error(
+                    ACCEL_ERR_STATE,
+                    "accel: the gradient of '" + p.name +
+                        "' was written after the backward, but its average is not there yet; "
+                        "call Accelerator::sync_gradients() before, or to clip "
+                        "Accelerator::clip_grad_norm_()");
+    }
+
+    /* Since the last backward, or what the library did after it. */
+    static bool is_written(const Trainable &p)
+    {
+        const at::Tensor &grad = p.tensor.grad();
+
+        return !grad.defined() || grad.is_sparse() || fingerprint(grad) != p.gradient_print;
+    }
+
+    void take_gradient_prints()
+    {
+        for (auto &p : trainable_)
+            p.gradient_print = fingerprint(p.gradient);
+    }
+
+    /* Call what the library does with the gradients. */
+    template <typename Function> void with_gradients(const Function &function)
+    {
+        check_gradients();
+        check(function(accelerator_, model_));
+        take_gradient_prints();
+    }
+
     /* After a step, or whatever may write the values. A backward of a forward from before it is an
      * error of autograd then, as it is in Python. */
     void take_prints()
@@ -227,11 +284,11 @@ private:
         accel_model_options_t options = accel_model_options_init();
 
         options.backward = [](void *context, double) {
-            const auto *self = static_cast<const Model *>(context);
+            auto *self = static_cast<Model *>(context);
 
             if (self->failure_ != ACCEL_OK)
                 return accel_fail(self->failure_, "%s", self->failure_text_.c_str());
-            return self->announces_late_ ? self->announce() : ACCEL_OK; /* autograd ran before */
+            return self->announce(); /* autograd ran before */
         };
         options.context = this;
         options.replicated = !shared_;
@@ -350,27 +407,49 @@ private:
                 block.tensor.set_data(view_like(block.tensor, block.value));
     }
 
-    /* Its gradient has been accumulated. */
+    /* Its gradient has been accumulated. The last of a model, which would make the ranks meet, is
+     * announced when autograd is through: several models must meet in one order on all ranks, and
+     * autograd has its own on each. */
     void ready(Trainable &p)
     {
         at::NoGradGuard no_grad;
 
+        if (!running_)
+            throw Error(ACCEL_ERR_STATE, "accel: parameter '" + p.name +
+                                             "' was given a gradient outside of "
+                                             "Accelerator::backward(loss), which is to be called "
+                                             "instead of loss.backward()");
         put_in_place(p);
         if (!p.ready)
             num_ready_++;
         p.ready = true;
-        if (!announces_late_)
-            check(accel_grad_ready(model_, p.index));
+        if (idle_ || announces_late_ || (!p.announced && num_ready_ == trainable_.size()))
+            return;
+        p.announced = true;
+        check(accel_grad_ready(model_, p.index));
     }
 
-    accel_status_t announce() const
+    accel_status_t announce()
     {
         accel_status_t status = ACCEL_OK;
 
-        for (auto p = trainable_.rbegin(); p != trainable_.rend() && status == ACCEL_OK; ++p)
-            if (p->ready)
-                status = accel_grad_ready(model_, p->index);
+        for (auto p = trainable_.rbegin(); p != trainable_.rend() && status == ACCEL_OK; ++p) {
+            if (!p->ready || p->announced)
+                continue;
+            p->announced = true;
+            status = accel_grad_ready(model_, p->index);
+        }
         return status;
+    }
+
+    void check_frozen() const
+    {
+        for (const auto &block : frozen_)
+            if (block.tensor.requires_grad())
+                throw Error(ACCEL_ERR_STATE,
+                            "accel: parameter '" + block.name +
+                                "' was frozen at prepare and requires a gradient now, which no "
+                                "process would share; unprepare() and prepare() the model again");
     }
 
     void check_place(Trainable &p) const
@@ -409,9 +488,17 @@ private:
         bool none = std::none_of(trainable_.begin(), trainable_.end(),
                                  [](const Trainable &p) { return p.tensor.grad().defined(); });
 
-        return none || (bound_->spent &&
-                        std::all_of(trainable_.begin(), trainable_.end(),
-                                    [](const Trainable &p) { return is_zero(p.tensor.grad()); }));
+        bool written =
+            bound_->spent ||
+            (bound_->reducing && std::any_of(trainable_.begin(), trainable_.end(), is_written));
+
+        return none || (written && is_all_zero());
+    }
+
+    bool is_all_zero() const
+    {
+        return std::all_of(trainable_.begin(), trainable_.end(),
+                           [](const Trainable &p) { return is_zero(p.tensor.grad()); });
     }
 
     static bool is_zero(const at::Tensor &gradient)
@@ -510,6 +597,10 @@ private:
     bool touched_ = false; /* by a backward since the last sync step */
     size_t num_ready_ = 0; /* parameters whose hook ran in this backward */
     bool announces_late_ = false;
+    bool averaged_ = false; /* the gradients were, before a weighted backward */
+    bool running_ = false;  /* a backward of the accelerator's */
+    bool idle_ = false; /* onto gradients that were stepped: nothing comes of it, and the next use
+                           of them, if nobody clears them before, is an error of the library's */
     accel_status_t failure_ = ACCEL_OK; /* of autograd, for the library */
     std::string failure_text_;
     std::vector<Trainable> trainable_;

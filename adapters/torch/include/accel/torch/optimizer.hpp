@@ -123,6 +123,9 @@ public:
             loss = closure();
         }
         follow_rates(*bound);
+        if (!accel_model_is_sync_step(bound->model->get()))
+            return loss;
+        bound->model->check_gradients();
         check(accel_optimizer_step(bound->optimizer));
         bound->model->take_prints();
         bound->reducing = false;
@@ -130,14 +133,27 @@ public:
         return loss;
     }
 
-    void zero_grad()
+    /* Of the base's arguments: from libtorch 2.0 on, set_to_none. Ours are zeros either way. */
+    template <typename... SetToNone> void zero_grad(SetToNone... set_to_none)
     {
         auto bound = bound_.lock();
 
         if (!bound)
-            return Base::zero_grad();
+            return Base::zero_grad(set_to_none...);
         check(accel_optimizer_zero_grad(bound->optimizer));
         bound->reducing = bound->spent = false;
+    }
+
+    /* Of one that is prepared torch has nothing that could be written or read. */
+    void save(torch::serialize::OutputArchive &archive) const override
+    {
+        check_not_bound("saved");
+        Base::save(archive);
+    }
+    void load(torch::serialize::InputArchive &archive) override
+    {
+        check_not_bound("loaded");
+        Base::load(archive);
     }
 
     /* Under fp16: a gradient was not finite, so that the last step was left out. */
@@ -162,8 +178,9 @@ private:
         bound->model = &model;
         check_parameters(model);
         check(create(model.get(), options(0), &bound->optimizer));
+        bound->groups = {0};
         for (size_t g = 1; g < this->param_groups().size(); g++)
-            add_group(*bound, model, g);
+            bound->groups.push_back(add_group(*bound, model, g));
         follow_rates(*bound);
         check(accel_prepare_optimizer(accelerator, bound->optimizer));
         model.bind(bound);
@@ -172,10 +189,21 @@ private:
             at_bind_.push_back(options(g));
     }
 
-    void add_group(const Bound &bound, const Model &model, size_t g) const
+    void check_not_bound(const char *what) const
+    {
+        if (!bound_.expired())
+            throw Error(
+                ACCEL_ERR_UNSUPPORTED,
+                std::string("accel: the state of a prepared optimizer is the library's, and "
+                            "cannot be ") +
+                    what + " in an archive of torch's");
+    }
+
+    int32_t add_group(const Bound &bound, const Model &model, size_t g) const
     {
         accel_group_options_t group = accel_group_options_init();
         std::vector<const char *> names;
+        int32_t index = -1;
 
         if (variant(options(g)) != variant(options(0)))
             throw Error(ACCEL_ERR_UNSUPPORTED,
@@ -183,10 +211,13 @@ private:
         for (const auto &p : model.trainable())
             if (has(g, p.tensor))
                 names.push_back(p.name.c_str());
+        if (names.empty()) /* all of it is frozen */
+            return index;
         names.push_back(nullptr);
         group.names = names.data();
         set_group(group, options(g));
-        check(accel_optimizer_add_group(bound.optimizer, &group, nullptr));
+        check(accel_optimizer_add_group(bound.optimizer, &group, &index));
+        return index;
     }
 
     bool has(size_t group, const at::Tensor &parameter) const
@@ -209,6 +240,22 @@ private:
                             "accel: the optimizer does not have parameter '" + p.name +
                                 "' of the model; expected all that require a gradient");
         }
+        for (const auto &group : this->param_groups())
+            for (const auto &parameter : group.params())
+                check_parameter(model, parameter);
+    }
+
+    static void check_parameter(const Model &model, const at::Tensor &parameter)
+    {
+        const auto &all = model.trainable();
+
+        if (parameter.requires_grad() &&
+            std::none_of(all.begin(), all.end(),
+                         [&](const Trainable &p) { return p.tensor.is_same(parameter); }))
+            throw Error(ACCEL_ERR_INVALID,
+                        "accel: the optimizer has a parameter, " + describe(parameter) +
+                            ", that is not of the model it is prepared with, and "
+                            "would not be trained");
     }
 
     /* Schedulers write the rates of groups; nothing else of them may change. */
@@ -218,8 +265,9 @@ private:
             if (!at_bind_.empty() && (g >= at_bind_.size() || !same(at_bind_[g], options(g))))
                 throw Error(ACCEL_ERR_UNSUPPORTED,
                             "accel: only the learning rates of a prepared optimizer may change");
-            check(accel_optimizer_set_group_lr(bound.optimizer, static_cast<int32_t>(g),
-                                               options(g).lr()));
+            if (bound.groups[g] >= 0)
+                check(accel_optimizer_set_group_lr(bound.optimizer, bound.groups[g],
+                                                   options(g).lr()));
         }
     }
 
