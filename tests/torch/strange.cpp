@@ -320,6 +320,66 @@ void averages_are_not_weighed_again()
     TEST_RANKS(2, weighing<accel::SGD>);
 }
 
+/* Two accelerators have the same module; the first goes first. A new module where one was. */
+void lifetimes(int, int)
+{
+    auto first = std::make_unique<accel::Accelerator>(ranks::options());
+    accel::Accelerator second(ranks::options());
+    Pair a(0);
+
+    first->prepare(a);
+    second.prepare(a);
+    first.reset();
+    second.backward(a.both(1));
+    CHECK(second.unused_parameters(a).empty());
+    auto place = std::make_unique<Pair>();
+    second.prepare(*place);
+    place->~Pair();
+    new (place.get()) Pair(3);
+    CHECK_THROWS(ACCEL_ERR_STATE, "one that is gone", second.prepare(*place));
+    second.free_memory();
+    second.prepare(*place);
+    second.backward(place->both(1));
+    CHECK(second.unused_parameters(*place).empty());
+}
+void who_goes_first_is_the_programs_affair()
+{
+    TEST_RANKS(1, lifetimes);
+}
+
+/* On one rank a batch of no rows, and fewer than the others on all: weights make up for it. */
+template <typename Optimizer> void rows(int rank, int size)
+{
+    accel::Accelerator accelerator(ranks::options());
+    models::Mlp net = models::make<models::Mlp>(torch::kDouble),
+                plain = models::make<models::Mlp>(torch::kDouble);
+    Optimizer optimizer(net->parameters(), sgd());
+    torch::optim::SGD other(plain->parameters(), sgd());
+    auto loss = [](models::Mlp &it, int r) {
+        return it->loss(models::MlpImpl::input(2 * r, r), models::MlpImpl::target(2 * r, r));
+    };
+
+    accelerator.prepare(net, optimizer);
+    for (int step = 0; step < STEPS; step++) {
+        torch::Tensor sum = torch::zeros({}, torch::kDouble);
+
+        accelerator.backward(loss(net, rank), 2.0 * rank);
+        optimizer.step();
+        optimizer.zero_grad();
+        for (int r = 1; r < size; r++)
+            sum = sum + loss(plain, r) * r / (size * (size - 1) / 2);
+        sum.backward();
+        other.step();
+        other.zero_grad();
+    }
+    CHECK(models::difference(plain->parameters(), net->parameters()) < 1e-11);
+}
+void a_batch_may_have_no_rows()
+{
+    TEST_RANKS(3, rows<torch::optim::SGD>);
+    TEST_RANKS(3, rows<accel::SGD>);
+}
+
 /* A frozen group, a rate of zero, accumulated windows with a short one. */
 void rates(int rank, int size)
 {
@@ -367,6 +427,8 @@ int main(int argc, char **argv)
                                    TEST(what_is_frozen_at_prepare_stays_so),
                                    TEST(a_backward_past_the_accelerator_is_refused),
                                    TEST(averages_are_not_weighed_again),
+                                   TEST(who_goes_first_is_the_programs_affair),
+                                   TEST(a_batch_may_have_no_rows),
                                    TEST(groups_may_be_frozen_and_rates_zero)};
 
     return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));

@@ -501,7 +501,9 @@ private:
     {
         for (const auto &model : models_)
             if (model->module() == &module)
-                throw Error(ACCEL_ERR_STATE, "accel: the module is prepared already");
+                throw Error(ACCEL_ERR_STATE,
+                            "accel: the module is prepared already, or one that is gone was, at "
+                            "its address: let go of that before, by unprepare() or free_memory()");
         if (options.parameters == Parameters::replicated && mixed_precision() == "fp16")
             throw Error(ACCEL_ERR_UNSUPPORTED,
                         "accel: mixed_precision fp16 scales the loss for optimizers of ours "

@@ -35,10 +35,16 @@ public:
     }
     ~GradientHook()
     {
-        auto &place = torch::autograd::impl::post_acc_grad_hooks(tensor_);
+        auto *place = &torch::autograd::impl::post_acc_grad_hooks(tensor_);
 
-        if (place.get() == call_)
-            place = std::move(call_->next);
+        while (place->get() != call_) { /* one that came later has it as its next */
+            auto *later = dynamic_cast<Call *>(place->get());
+
+            if (!later) /* somebody else's took the place */
+                return;
+            place = &later->next;
+        }
+        *place = std::move(call_->next);
     }
 
     /* A backward begins: the gradient as it is now is no news. */
