@@ -20,8 +20,9 @@ def without_torch():
     yield (BUILD / "lib/libaccel.so").resolve()
     yield from sorted((BUILD / "lib/accel").glob("*.so"))
     yield from sorted(path for path in (BUILD / "bin").glob("accel*") if path.is_file())
-    for path in sorted((BUILD / "examples").iterdir() if (BUILD / "examples").exists() else []):
-        if path.is_file() and path.read_bytes()[:4] == b"\x7fELF" and not path.name.startswith("torch-"):
+    for path in sorted((BUILD / "examples").glob("[!.]*")):
+        torch = path.name.startswith("torch-") or path.suffix == ".so"  # a module for torch-gpt_c
+        if path.is_file() and path.read_bytes()[:4] == b"\x7fELF" and not torch:
             yield path
 
 
