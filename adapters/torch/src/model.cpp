@@ -9,6 +9,8 @@
 
 #include <sys/mman.h>
 
+#include <accel/torch/heap.hpp>
+
 using engine::Block;
 using engine::Error;
 
@@ -121,6 +123,7 @@ void accel_torch_module::own_memory()
         block.slot = gradients_.data() + at;
         at += padded(block);
     }
+    accel::detail::give_back_freed_memory();
 }
 
 void accel_torch_module::register_blocks()

@@ -56,4 +56,5 @@ void accel_torch_module::map_weights(const char *path)
         block.value = block.placed = found[i].data_ptr();
     }
     weights_ = file.release();
+    accel::detail::give_back_freed_memory();
 }

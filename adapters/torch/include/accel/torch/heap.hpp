@@ -4,6 +4,9 @@
 #define ACCEL_TORCH_HEAP_HPP
 
 #include <cstdlib>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace accel
 {
@@ -21,6 +24,14 @@ inline void keep_freed_memory()
     void *volatile block = std::malloc(LARGEST); /* volatile: or the pair would be optimised away */
 
     std::free(block);
+}
+
+/* After parameters have moved: the memory that they had is no step's. */
+inline void give_back_freed_memory()
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }
 } // namespace detail
 } // namespace accel

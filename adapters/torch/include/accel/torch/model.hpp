@@ -18,6 +18,7 @@
 #include <torch/nn/module.h>
 
 #include <accel/accelerator.h>
+#include <accel/torch/heap.hpp>
 #include <accel/torch/hook.hpp>
 #include <accel/torch/tensor.hpp>
 
@@ -99,6 +100,7 @@ public:
             check(accel_prepare_model(accelerator, model_));
             zeros_.clear();
             install();
+            give_back_freed_memory();
         } catch (...) {
             accel_model_destroy(model_);
             throw;

@@ -14,6 +14,7 @@
 #include <torch/nn/module.h>
 
 #include <accel/safetensors.h>
+#include <accel/torch/heap.hpp>
 #include <accel/torch/tensor.hpp>
 
 namespace accel
@@ -197,6 +198,7 @@ inline void map_weights(torch::nn::Module &module, const std::string &path)
         tensor.set_data(
             at::from_blob(found[i].data_ptr(), found[i].sizes(), keep, found[i].options()));
     }
+    detail::give_back_freed_memory();
 }
 } // namespace accel
 
