@@ -69,6 +69,9 @@ function(accel_add_libtorch include library_dir)
   if(NOT include STREQUAL /usr/include)
     target_include_directories(accel_libtorch_${version} SYSTEM INTERFACE ${include})
   endif()
+  # gcc suspects it of code of libtorch that it has inlined
+  target_compile_options(accel_libtorch_${version} INTERFACE
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>)
   target_compile_definitions(accel_libtorch_${version} INTERFACE _GLIBCXX_USE_CXX11_ABI=${abi})
   message(STATUS "libtorch ${version} in ${library_dir}")
   set(ACCEL_LIBTORCHES ${ACCEL_LIBTORCHES} ${version} PARENT_SCOPE)
