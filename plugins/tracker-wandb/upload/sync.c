@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -97,27 +98,36 @@ static char *marker_of(const char *log)
     return path.data;
 }
 
-/* A log that was written to after it was marked is not sent yet. */
+/* The marker holds how large the log was: clocks of files are too coarse to tell what came after.
+ * One of the stock client is empty, and its time must do. */
 static bool is_marked(const char *log)
 {
-    char *marker = marker_of(log);
+    char *marker = marker_of(log), text[32] = "";
+    int fd = marker ? open(marker, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t length = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
     struct stat mark, about;
-    bool marked = marker && stat(marker, &mark) == 0 && stat(log, &about) == 0 &&
-                  (about.st_mtim.tv_sec < mark.st_mtim.tv_sec ||
-                   (about.st_mtim.tv_sec == mark.st_mtim.tv_sec &&
-                    about.st_mtim.tv_nsec <= mark.st_mtim.tv_nsec));
+    bool marked = length >= 0 && fstat(fd, &mark) == 0 && stat(log, &about) == 0;
+
+    if (marked && length > 0)
+        marked = strtoll(text, NULL, 10) == about.st_size;
+    else if (marked)
+        marked = about.st_mtim.tv_sec < mark.st_mtim.tv_sec ||
+                 (about.st_mtim.tv_sec == mark.st_mtim.tv_sec &&
+                  about.st_mtim.tv_nsec <= mark.st_mtim.tv_nsec);
+    if (fd >= 0)
+        close(fd);
     free(marker);
     return marked;
 }
 
-static accel_status_t mark(const char *log)
+static accel_status_t mark(const char *log, int64_t size)
 {
     char *marker = marker_of(log);
-    int fd = marker ? open(marker, O_WRONLY | O_CREAT | O_CLOEXEC, 0666) : -1;
+    int fd = marker ? open(marker, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
     accel_status_t status = ACCEL_OK;
     if (!marker)
         status = accel__wandb_fail_memory();
-    else if (fd < 0 || futimens(fd, NULL) < 0)
+    else if (fd < 0 || dprintf(fd, "%lld\n", (long long)size) < 0)
         status = accel__wandb_fail_errno(ACCEL_ERR_IO, errno, "cannot write", marker);
     if (fd >= 0)
         close(fd);
@@ -160,6 +170,7 @@ static accel_status_t send_log(sync_t *sync, const char *log)
     const accel_wandb_sync_options_t *options = sync->options;
     accel__wandb_uploader_t *uploader = NULL;
     accel__wandb_progress_t state = {0};
+    int64_t size = size_of(log); /* before it is read: what comes meanwhile may be left over */
     accel_status_t status =
         accel__wandb_uploader_start(&(accel__wandb_upload_t){.settings = &sync->settings,
                                                              .api_key = sync->api_key,
@@ -174,7 +185,7 @@ static accel_status_t send_log(sync_t *sync, const char *log)
     if (!status)
         status = watch(sync, uploader, &state);
     if (!status && !state.files_missed && options->mark_synced == ACCEL_ON)
-        status = mark(log);
+        status = mark(log, options->follow ? size_of(log) : size);
     if (!status) {
         sync->result->num_synced++;
         sync->result->num_files_missed += state.files_missed;
