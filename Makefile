@@ -57,12 +57,15 @@ clang:
 	    cmake --preset clang && cmake --build --preset clang; \
 	else echo 'make clang: skipped: there is no clang'; test "$$CI" != true; fi
 
-# Of PyTorch the first has the tests in C++, and the programs in C; the second nothing.
+# What runs under them; docs/decisions/torch-sanitizers.md says why PyTorch is not in the second.
+SANITIZED_asan = ^(unit|rank|torch)\.|^oracle\.(torch_c|torch_c_pitfalls)$$
+SANITIZED_tsan = ^(unit|rank)\.
+
 asan tsan:
 	@scripts/packages build test
 	cmake --preset $@
 	cmake --build --preset $@
-	$(CALM) $(CTEST) --test-dir build/$@ -R '^(unit|rank|torch)\.|^oracle\.(torch_c|torch_c_pitfalls)$$' \
+	$(CALM) $(CTEST) --test-dir build/$@ -R '$(SANITIZED_$@)' \
 	    -E 'weights_are_there_once|reuses_its_memory' # a sanitizer keeps freed memory
 
 # New inputs are kept in build/fuzz/corpus; one that breaks something in build/fuzz/found.
