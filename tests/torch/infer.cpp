@@ -10,7 +10,7 @@
 
 namespace
 {
-enum : int64_t { WIDTH = 2048, LAYERS = 4 };
+constexpr int64_t WIDTH = 2048, LAYERS = 4;
 
 struct Net : torch::nn::Module {
     explicit Net(int64_t layers = LAYERS)
