@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "comm/world.h"
+#include "elements.h"
 
 static const accel_dtype_t dtypes[] = {ACCEL_F32, ACCEL_F64, ACCEL_BF16, ACCEL_F16,
                                        ACCEL_I32, ACCEL_I64, ACCEL_U8};
@@ -21,33 +22,6 @@ static const size_t counts[] = {0, 1, 3, 8, 64, 65, 1000, 40000, 262144 + 7, 700
 static double value_of(int rank, size_t i)
 {
     return (double)((i * 7 + (size_t)rank * 3 + i / 11) % 5);
-}
-
-static void store(void *array, size_t i, double value, accel_dtype_t dtype)
-{
-    switch (dtype) {
-    case ACCEL_F32:
-        ((float *)array)[i] = (float)value;
-        break;
-    case ACCEL_F64:
-        ((double *)array)[i] = value;
-        break;
-    case ACCEL_BF16:
-        ((uint16_t *)array)[i] = accel__f32_to_bf16((float)value);
-        break;
-    case ACCEL_F16:
-        ((uint16_t *)array)[i] = accel__f32_to_f16((float)value);
-        break;
-    case ACCEL_I32:
-        ((int32_t *)array)[i] = (int32_t)value;
-        break;
-    case ACCEL_I64:
-        ((int64_t *)array)[i] = (int64_t)value;
-        break;
-    case ACCEL_U8:
-        ((uint8_t *)array)[i] = (uint8_t)value;
-        break;
-    }
 }
 
 static double load(const void *array, size_t i, accel_dtype_t dtype)
@@ -91,7 +65,7 @@ static double reference(int size, size_t i, accel_dtype_t dtype, accel_reduction
         result = integer              ? trunc(result / size)
                  : dtype == ACCEL_F64 ? result / size
                                       : (double)((float)result / (float)size);
-    store(rounded, 0, result, dtype);
+    set_at(rounded, dtype, 0, result);
     return load(rounded, 0, dtype);
 }
 
@@ -101,7 +75,7 @@ static void *filled(int rank, size_t count, accel_dtype_t dtype)
 
     CHECK(array);
     for (size_t i = 0; i < count; i++)
-        store(array, i, value_of(rank, i), dtype);
+        set_at(array, dtype, (int64_t)i, value_of(rank, i));
     return array;
 }
 
