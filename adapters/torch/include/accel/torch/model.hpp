@@ -11,7 +11,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -21,6 +20,7 @@
 #include <accel/torch/heap.hpp>
 #include <accel/torch/hook.hpp>
 #include <accel/torch/tensor.hpp>
+#include <accel/torch/weights.hpp>
 
 namespace accel
 {
@@ -300,26 +300,22 @@ private:
         check(accel_model_create(&options, &model_));
     }
 
-    /* A tensor that several modules have is one parameter: torch lists it once for each. */
+    /* A tensor that several modules have is one parameter, under its first name. */
     void collect()
     {
-        std::unordered_set<const c10::TensorImpl *> seen;
-        auto parameters = module_->named_parameters();
-        auto buffers = module_->named_buffers();
+        Weights weights = weights_of(*module_);
 
-        trainable_.reserve(parameters.size()); /* the library keeps addresses of elements */
-        frozen_.reserve(parameters.size());
-        buffers_.reserve(buffers.size());
-        for (const auto &item : parameters) {
-            const at::Tensor &tensor = item.value();
-
-            if (tensor.defined() && seen.insert(tensor.unsafeGetTensorImpl()).second)
-                tensor.requires_grad() ? add_trainable(item.key(), tensor)
-                                       : add_frozen(item.key(), tensor);
+        trainable_.reserve(weights.size()); /* the library keeps addresses of elements */
+        frozen_.reserve(weights.size());
+        buffers_.reserve(weights.size());
+        for (const Weight &weight : weights) {
+            if (weight.buffer)
+                add_buffer(weight.names[0], weight.tensor);
+            else if (weight.tensor.requires_grad())
+                add_trainable(weight.names[0], weight.tensor);
+            else
+                add_frozen(weight.names[0], weight.tensor);
         }
-        for (const auto &item : buffers)
-            if (item.value().defined() && seen.insert(item.value().unsafeGetTensorImpl()).second)
-                add_buffer(item.key(), item.value());
     }
 
     static void check_memory(const std::string &name, const at::Tensor &tensor)
